@@ -1,0 +1,95 @@
+"""What every driver is: observe, adapt, apply, and two ways to learn that something moved.
+
+A driver reads a device and carries out changes. Which changes, and whether, is decided elsewhere. The one confusing
+thing: ``apply`` never raises for a single bad change, it yields an outcome for it; it raises
+:class:`~isthmus.errors.DeviceError` only when the device as a whole cannot be used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias
+
+import msgspec
+
+from isthmus.model.facts import DeviceFacts
+from isthmus.model.plan import Change
+from isthmus.model.resources import AnyResource, IPAddress
+
+Result: TypeAlias = Literal["done", "refused", "unknown"]
+
+
+class Observation(msgspec.Struct, frozen=True):
+    """What a device holds: ours (by the owner mark) as resources, foreign things at our kinds of identities as sentences.
+
+    ``identities`` is the part that was asked for; none means everything.
+    """
+
+    resources: Mapping[str, AnyResource]
+    foreign: Mapping[str, str]
+    facts: DeviceFacts
+    identities: frozenset[str] | None = None
+
+
+class Adapted(msgspec.Struct, frozen=True):
+    """Desired resources in this device's spelling, and those it cannot have: identity to reason."""
+
+    resources: Mapping[str, AnyResource]
+    refused: Mapping[str, str] = {}
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How one change ended.
+
+    ``done``: it stands. ``refused``: the device said no, asking again gives the same answer. ``unknown``: no answer,
+    read that identity again. ``disturbed`` says that carrying it out took other things along (a tunnel made anew loses
+    its routes), so that everything must be looked at again.
+    """
+
+    change: Change
+    result: Result
+    reason: str = ""
+    disturbed: bool = False
+
+
+class ProbeTarget(msgspec.Struct, frozen=True):
+    """Ask whether ``address`` answers an echo request sent from ``source``; ``size`` is the IP packet's length in bytes."""
+
+    address: IPAddress
+    source: IPAddress | None = None
+    size: int = 84
+    interface: str | None = None
+
+
+class ProbeResult(msgspec.Struct, frozen=True):
+    """The answer to a probe: how long it took, or why there was none."""
+
+    target: ProbeTarget
+    reached: bool
+    milliseconds: float = 0.0
+    why: str = ""
+
+
+class Driver(Protocol):
+    """The device edge. One instance serves one device and is used by one worker at a time."""
+
+    async def open(self) -> None:
+        """Check that the device can be used; raise ``DeviceUnsupported`` or ``DeviceUnreachable`` with what is missing."""
+
+    async def close(self) -> None:
+        """Let go of sockets and tasks; the device keeps what it holds."""
+
+    async def observe(self, identities: Collection[str] | None = None) -> Observation:
+        """Return what the device holds: everything, or what stands at ``identities`` alone."""
+
+    def adapt(self, desired: Mapping[str, AnyResource]) -> Adapted:
+        """Return ``desired`` as this device would read it back, and what it refuses by value; pure."""
+
+    def apply(self, changes: Sequence[Change]) -> AsyncIterator[Outcome]:
+        """Carry out ``changes`` in order and yield an outcome for each; one bad change hurts itself only."""
+
+    async def drift(self) -> None:
+        """Return when the device's state may have moved by somebody else's hand; our own writes do not count."""
+
+    async def probe(self, targets: Sequence[ProbeTarget]) -> Sequence[ProbeResult]:
+        """Send echo requests from the device and return an answer for each target, in order, within two seconds."""

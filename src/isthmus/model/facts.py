@@ -1,0 +1,140 @@
+"""What clusters and devices say, reduced to the few typed fields we need.
+
+Facts are frozen and hold parsed values: text that does not parse never gets past the door, it becomes a sentence in
+``problems`` of that one object, and the object's good fields stay usable. Where a field's absence means something
+(no pod CIDR yet), it is empty, never invented.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from isthmus.model.resources import IPAddress, IPInterface, IPNetwork, Protocol
+
+ObjectKey = tuple[str, str]
+"""Namespace and name."""
+
+
+class NodeFacts(msgspec.Struct, frozen=True):
+    """A Node. ``addresses`` are its InternalIPs in the order given; ``not_ready_since`` is epoch seconds, none while ready.
+
+    ``annotations`` holds only those that some path reads (flannel's, Calico's, Cilium's and ours).
+    """
+
+    name: str
+    uid: str = ""
+    created: str = ""
+    addresses: tuple[IPAddress, ...] = ()
+    pod_cidrs: tuple[IPNetwork, ...] = ()
+    labels: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = {}
+    not_ready_since: float | None = None
+    problems: tuple[str, ...] = ()
+
+    def address(self, version: int) -> IPAddress | None:
+        """Return the first InternalIP of that IP version."""
+        return next((address for address in self.addresses if address.version == version), None)
+
+
+class ServicePort(msgspec.Struct, frozen=True):
+    """One port of a Service."""
+
+    name: str
+    protocol: Protocol
+    port: int
+
+
+class ServiceFacts(msgspec.Struct, frozen=True):
+    """A Service. ``ingress`` is what its status shows now; it is a hint, never trusted input (CVE-2020-8554)."""
+
+    namespace: str
+    name: str
+    uid: str = ""
+    created: str = ""
+    type: str = "ClusterIP"
+    load_balancer_class: str | None = None
+    ports: tuple[ServicePort, ...] = ()
+    families: tuple[int, ...] = (4,)
+    requested: tuple[IPAddress, ...] = ()
+    ingress: tuple[IPAddress, ...] = ()
+    pool: str | None = None
+    session_affinity: bool = False
+    local_traffic_only: bool = False
+    publish_not_ready: bool = False
+    labels: Mapping[str, str] = {}
+    deleting: bool = False
+    problems: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> ObjectKey:
+        return (self.namespace, self.name)
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One endpoint of a slice: the pod's first address, its node, and the three conditions of discovery/v1."""
+
+    address: IPAddress
+    node: str | None = None
+    ready: bool = True
+    serving: bool = True
+    terminating: bool = False
+
+
+class SliceFacts(msgspec.Struct, frozen=True):
+    """An EndpointSlice. ``ports`` maps a Service port's name and protocol to the pods' port number."""
+
+    namespace: str
+    name: str
+    service: str
+    version: int = 4
+    ports: tuple[tuple[str, Protocol, int], ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> ObjectKey:
+        return (self.namespace, self.name)
+
+
+class NamespaceFacts(msgspec.Struct, frozen=True):
+    """A Namespace: its uid (kube-system's is the cluster's identity) and its labels, by which pools choose."""
+
+    name: str
+    uid: str = ""
+    labels: Mapping[str, str] = {}
+
+
+class Interface(msgspec.Struct, frozen=True):
+    """One network interface of a device, as it stands. ``ours`` says that we made it."""
+
+    name: str
+    mac: str = ""
+    mtu: int = 1500
+    addresses: tuple[IPInterface, ...] = ()
+    up: bool = True
+    ours: bool = False
+
+
+class DeviceFacts(msgspec.Struct, frozen=True):
+    """What a device tells of itself that decisions need: its own interfaces, addresses and MTUs."""
+
+    interfaces: tuple[Interface, ...] = ()
+
+    def holding(self, address: IPAddress) -> Interface | None:
+        """Return the interface (not one of ours) that has ``address``."""
+        for interface in self.interfaces:
+            if not interface.ours and any(own.ip == address for own in interface.addresses):
+                return interface
+        return None
+
+    def on_segment(self, address: IPAddress) -> Interface | None:
+        """Return the interface (not one of ours) whose subnet contains ``address``: the one it is a neighbor on."""
+        for interface in self.interfaces:
+            if interface.ours or interface.name == "lo":
+                continue
+            for own in interface.addresses:
+                if own.network.prefixlen < own.max_prefixlen and address in own.network:
+                    return interface
+        return None
