@@ -1,0 +1,204 @@
+"""KubeCluster: how to reach the API of one cluster, and which of its Services are ours.
+
+There are exactly three ways in: the pod's own service account, a kubeconfig, or a server with credentials in files.
+Credentials are always references to files: no secret can be written into an object, so none can leak from one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import ClassVar, Literal, Self
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from isthmus.model.kinds.kind import Column, Kind, Part, Status, Timestamp, YesNo, rule
+from isthmus.model.kinds.names import AbsolutePath, Name, Namespace, QualifiedName
+from isthmus.model.kinds.wrong import Wrong
+
+__all__ = [
+    "LOAD_BALANCER_CLASS",
+    "KubeCluster",
+    "KubeClusterSpec",
+    "KubeClusterStatus",
+    "Kubeconfig",
+    "LoadBalancer",
+    "Server",
+]
+
+LOAD_BALANCER_CLASS = "isthmus.dev/load-balancer"
+
+
+def _split(value: str, *, schemes: tuple[str, ...]) -> SplitResult:
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError as error:
+        raise Wrong("is not a URL", f"write it like {schemes[0]}://192.0.2.1:6443") from error
+    if parts.scheme not in schemes or not parts.hostname or port == 0:
+        raise Wrong("is not a URL of a kind we use", f"write it like {schemes[0]}://192.0.2.1:6443")
+    if parts.username is not None or parts.password is not None:
+        raise Wrong("holds a user name or password", "credentials belong in files; remove them from the URL")
+    if parts.query or parts.fragment:
+        raise Wrong("has a query or a fragment", "remove what follows the path")
+    return parts
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Kubeconfig(Part):
+    """Reach the API as a kubeconfig file says."""
+
+    path: AbsolutePath = Field(description="Path of the kubeconfig file.")
+    context: str | None = Field(default=None, min_length=1, description="Context to use; the current one by default.")
+
+
+class Server(Part):
+    """Reach the API at a URL, with credentials in files that are read again when they change."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rule(
+            "has(self.clientCertificateFile) == has(self.clientKeyFile)",
+            "clientCertificateFile and clientKeyFile belong together",
+        )
+    )
+
+    url: str = Field(description="URL of the API server, https (http is for a local proxy on loopback only).")
+    ca_file: AbsolutePath | None = Field(default=None, description="PEM file with the CA that signs the server.")
+    ca: str | None = Field(default=None, description="The same CA, as PEM text.")
+    token_file: AbsolutePath | None = Field(default=None, description="File with a bearer token.")
+    client_certificate_file: AbsolutePath | None = Field(default=None, description="PEM file with a certificate.")
+    client_key_file: AbsolutePath | None = Field(default=None, description="PEM file with that certificate's key.")
+    tls_server_name: Name | None = Field(
+        default=None, description="Name to verify the server's certificate against, if not the URL's host."
+    )
+    proxy_url: str | None = Field(default=None, description="HTTP proxy on the way to the server.")
+
+    @field_validator("url")
+    @classmethod
+    def _secure(cls, value: str) -> str:
+        parts = _split(value, schemes=("https", "http"))
+        if parts.scheme == "http" and not _loopback(parts.hostname or ""):
+            raise Wrong("is http: anybody on the way could read the token", "write https://")
+        return value.rstrip("/")
+
+    @field_validator("proxy_url")
+    @classmethod
+    def _proxy(cls, value: str | None) -> str | None:
+        if value is not None:
+            _split(value, schemes=("http", "https"))
+        return value
+
+    @field_validator("ca")
+    @classmethod
+    def _pem(cls, value: str | None) -> str | None:
+        if value is not None:
+            if "PRIVATE KEY-----" in value:
+                raise Wrong("holds a private key", "write the CA's certificate only, and consider that key lost")
+            if "-----BEGIN CERTIFICATE-----" not in value:
+                raise Wrong("is not a PEM certificate", "it begins with -----BEGIN CERTIFICATE-----")
+        return value
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.ca is not None and self.ca_file is not None:
+            raise Wrong("is given twice, as ca and as caFile", "keep one of them", at=("ca",))
+        if (self.client_certificate_file is None) != (self.client_key_file is None):
+            missing = "clientCertificateFile" if self.client_certificate_file is None else "clientKeyFile"
+            raise Wrong("is missing: a client certificate and its key belong together", at=(missing,))
+        return self
+
+
+class LoadBalancer(Part):
+    """Which Services of type LoadBalancer are ours."""
+
+    class_: QualifiedName = Field(
+        default=LOAD_BALANCER_CLASS, alias="class", description="Services with this loadBalancerClass are ours."
+    )
+    default: YesNo = Field(default=False, description="Whether Services without a loadBalancerClass are ours, too.")
+
+
+class KubeClusterSpec(Part):
+    """How to reach the API of one cluster: exactly one of inCluster, kubeconfig and server."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rule(
+            "(has(self.inCluster) && self.inCluster ? 1 : 0) + (has(self.kubeconfig) ? 1 : 0)"
+            " + (has(self.server) ? 1 : 0) == 1",
+            "say exactly one of inCluster, kubeconfig and server",
+        )
+    )
+
+    in_cluster: YesNo = Field(default=False, description="Use the service account of the pod we run in.")
+    kubeconfig: Kubeconfig | None = Field(default=None, description="Reach the API as a kubeconfig file says.")
+    server: Server | None = Field(default=None, description="Reach the API at a URL.")
+    load_balancer: LoadBalancer = Field(
+        default_factory=LoadBalancer, description="Which Services of type LoadBalancer are ours."
+    )
+    exclude_namespaces: tuple[Namespace, ...] = Field(
+        default=(),
+        max_length=1000,
+        description="Namespaces whose Services we leave alone.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        ways = {"inCluster": self.in_cluster, "kubeconfig": self.kubeconfig, "server": self.server}
+        said = [name for name, value in ways.items() if value]
+        if not said:
+            raise Wrong("does not say how to reach the cluster", "say one of inCluster: true, kubeconfig and server")
+        if len(said) > 1:
+            raise Wrong(f"says {' and '.join(said)}", "keep exactly one of them")
+        return self
+
+    def serves(self, load_balancer_class: str | None) -> bool:
+        """Return whether a Service of type LoadBalancer with this class (None for no class) is ours."""
+        if load_balancer_class is None:
+            return self.load_balancer.default
+        return load_balancer_class == self.load_balancer.class_
+
+
+class Freshness(Part):
+    """How fresh our view of one resource of the cluster is."""
+
+    synced: YesNo = Field(default=False, description="Whether the first list is complete.")
+    last_event: Timestamp | None = Field(
+        default=None, description="When the API last said anything, bookmarks included."
+    )
+
+
+class KubeClusterStatus(Status):
+    """What we see of the cluster."""
+
+    reachable: YesNo | None = Field(default=None, description="Whether the API answers us.")
+    version: str | None = Field(default=None, description="Version of the API server.")
+    uid: str | None = Field(
+        default=None, description="UID of the namespace kube-system: which cluster this is, whatever its address."
+    )
+    cni: str | None = Field(default=None, description="The network plug-in found, and by what it was told.")
+    watches: Mapping[str, Freshness] = Field(default_factory=dict, description="Freshness of our view, per resource.")
+
+
+class KubeCluster(Kind):
+    """One Kubernetes API that we watch."""
+
+    PLURAL: ClassVar[str] = "kubeclusters"
+    SINGULAR: ClassVar[str] = "kubecluster"
+    SHORT_NAMES: ClassVar[tuple[str, ...]] = ("kc",)
+    COLUMNS: ClassVar[tuple[Column, ...]] = (
+        Column("Reachable", ".status.reachable", "boolean"),
+        Column("Version", ".status.version"),
+        Column("CNI", ".status.cni"),
+        Column("UID", ".status.uid", wide=True),
+    )
+
+    kind: Literal["KubeCluster"] = Field(default="KubeCluster", description="The kind of this object.")
+    spec: KubeClusterSpec = Field(description="How to reach the API.")
+    status: KubeClusterStatus = Field(default_factory=KubeClusterStatus, description="What we see of the cluster.")
