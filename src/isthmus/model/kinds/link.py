@@ -42,6 +42,12 @@ _IPV6_MTU = 1280
 class Overlay(Part):
     """Our own VXLAN between devices and nodes (RFC 7348)."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rule(
+            "!has(self.port) || !(self.port in [4789, 8472])", "ports 4789 and 8472 belong to the cluster's CNI"
+        )
+    )
+
     networks: tuple[Network, ...] = Field(
         min_length=1,
         max_length=2,
