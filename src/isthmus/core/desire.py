@@ -1,0 +1,94 @@
+"""What should be on a device: the union of small pure functions, each over one scope.
+
+:func:`desire` answers for one scope and asks nothing of the past. A pass over some scopes and a pass over all of them
+use this one function, which is why they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from isthmus.core import checks
+from isthmus.core.ground import Desired, Ground
+from isthmus.core.paths import PATHS, Path
+from isthmus.core.services import Joined, for_service, is_ours
+from isthmus.core.world import PathName, World
+from isthmus.model.facts import DeviceFacts, NodeFacts
+from isthmus.model.kinds import ClusterLink
+from isthmus.model.plan import Scope
+from isthmus.model.resources import IPAddress
+
+
+def path_of(world: World, link: ClusterLink) -> PathName | None:
+    """Return the path a link uses: the one the user wrote, else the one chosen and kept, else none yet."""
+    if link.spec.path != "auto":
+        return link.spec.path
+    choice = world.choices.get(link.metadata.name)
+    return choice.path if choice is not None else None
+
+
+def grounds(world: World, device: str, facts: DeviceFacts) -> dict[str, Ground]:
+    """Return the ground of every link on ``device``, by link; none for a device or link that is not configured."""
+    kind = world.devices.get(device)
+    if kind is None:
+        return {}
+    return {link.metadata.name: Ground(world, link, kind, facts) for link in world.links_of_device(device)}
+
+
+def desire(scope: Scope, ground: Ground | None, joined: Joined, now: float) -> Desired:
+    """Return what ``scope`` comes to on the ground's device at time ``now`` (epoch seconds).
+
+    ``joined`` says which nodes' pods are reachable, as the node scopes left it. A scope whose link or object is gone
+    wants nothing.
+    """
+    desired = Desired(scope)
+    if ground is None:
+        return desired
+    name = path_of(ground.world, ground.link)
+    if name is None:
+        if scope.kind == "link":
+            desired.refuse("NoPathYet", "no path is chosen yet", "see the link's status for what was tried")
+        return desired
+    path = PATHS[name]
+    match scope.kind:
+        case "link":
+            path.for_link(ground, desired)
+        case "node":
+            node = ground.cluster.nodes.get(scope.name)
+            if node is not None and ground.takes_part(node):
+                _node(path, ground, node, desired)
+        case "service":
+            _service(path, ground, scope, joined, now, desired)
+    return desired
+
+
+def _node(path: Path, ground: Ground, node: NodeFacts, desired: Desired) -> None:
+    desired.order = node.created
+    for problem in node.problems:
+        desired.refuse("BadNode", f"node {node.name}: {problem}")
+    if not node.addresses:
+        desired.refuse(
+            "NoNodeAddress", f"node {node.name} has no InternalIP", "let the kubelet report one (--node-ip)"
+        )
+        return
+    if not node.pod_cidrs:
+        desired.refuse(
+            "NoPodCIDR",
+            f"node {node.name} has no pod CIDR",
+            "let the cluster allocate them (kube-controller-manager --allocate-node-cidrs)",
+        )
+        return
+    clean = checks.without_own_subnets(ground, node, desired)
+    if clean.pod_cidrs:
+        path.for_node(ground, clean, desired)
+
+
+def _service(path: Path, ground: Ground, scope: Scope, joined: Joined, now: float, desired: Desired) -> None:
+    namespace, _, name = scope.name.partition("/")
+    service = ground.cluster.services.get((namespace, name))
+    cluster = ground.world.cluster_kinds.get(ground.cluster.name)
+    if service is None or cluster is None or not ground.link.spec.services or not is_ours(service, cluster):
+        return
+    desired.order = service.created
+    source: Callable[[int], IPAddress | None] = lambda version: path.source(ground, version)  # noqa: E731
+    for_service(ground, service, source, joined, now, desired)

@@ -1,0 +1,71 @@
+"""What differs between what should be and what is, and in which order to change it.
+
+Per identity there are few cases, and they are all here::
+
+    wanted   on the device      ->
+    ------   ----------------      --------------------------------------------
+    yes      nothing               create
+    yes      ours, equal           nothing
+    yes      ours, different       update (one change, never delete-then-add)
+    yes      somebody else's       conflict; left alone
+    no       ours                  delete
+    no       somebody else's       nothing: it is not our business
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from isthmus.core.wishes import Verdict
+from isthmus.model.plan import Change, Conflict
+from isthmus.model.resources import AnyResource, Tunnel
+
+
+def compare(
+    identity: str,
+    verdict: Verdict | None,
+    wanted: AnyResource | None,
+    observed: AnyResource | None,
+    foreign: Mapping[str, str],
+) -> Change | Conflict | None:
+    """Return the one step that brings ``identity`` from ``observed`` to ``wanted``, a conflict, or none.
+
+    ``wanted`` is the verdict's resource in the device's own spelling; both are none when nobody wants the identity.
+    """
+    if wanted is None or verdict is None:
+        return None if observed is None else Change("delete", identity, observed, None)
+    if observed is None:
+        holder = foreign.get(identity) or foreign.get(_shared_resource(wanted))
+        if holder is not None:
+            return Conflict(identity, wanted.describe(), holder, verdict.scopes)
+        return Change("create", identity, None, wanted, verdict.scopes)
+    if observed == wanted:
+        return None
+    return Change("update", identity, observed, wanted, verdict.scopes)
+
+
+def lost(identity: str, verdict: Verdict) -> Iterable[Conflict]:
+    """Return a conflict for every wish that another scope of ours won."""
+    holder = f"{verdict.scopes[0]} ({verdict.resource.describe()})"
+    for wish in verdict.losers:
+        yield Conflict(identity, wish.resource.describe(), holder, (wish.scope,))
+
+
+def ordered(changes: Iterable[Change]) -> tuple[Change, ...]:
+    """Return ``changes`` in the order to carry them out: make before break.
+
+    Creates and updates by rising rank (tunnel, FDB and neighbor, route, virtual server, VIP), then deletes by falling
+    rank; inside a rank by identity, so that the same plan always reads the same.
+    """
+    return tuple(sorted(changes, key=_position))
+
+
+def _position(change: Change) -> tuple[bool, int, str]:
+    rank = change.resource.rank
+    delete = change.action == "delete"
+    return (delete, -rank if delete else rank, change.identity)
+
+
+def _shared_resource(wanted: AnyResource) -> str:
+    # Two VXLAN links with one VNI and port cannot both be up, whatever their names.
+    return f"vxlan {wanted.vni}/{wanted.port}" if isinstance(wanted, Tunnel) else ""

@@ -1,0 +1,114 @@
+"""Where a decision stands: one link on one device, with the facts of its cluster; and what a decision comes to.
+
+Paths and features get a :class:`Ground` and fill a :class:`Desired`. Nothing is raised for a bad object: what cannot be
+served becomes a refusal of its own scope, and the object's good parts stand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from isthmus.core.world import ClusterView, World
+from isthmus.model.facts import DeviceFacts, Interface, NodeFacts
+from isthmus.model.kinds import ClusterLink, EdgeDevice
+from isthmus.model.plan import Refusal, Scope
+from isthmus.model.resources import AnyResource, IPAddress
+
+DEVICE_LABEL = "isthmus.dev/device"
+"""Label on the Node objects that stand for devices; they are no members of anything."""
+
+VXLAN_OVERHEAD = {4: 50, 6: 70}
+"""Bytes that VXLAN adds over an IPv4 or IPv6 underlay: inner Ethernet 14, VXLAN 8, UDP 8, IP 20 or 40 (RFC 7348)."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """One link on one device, for the length of one pass: what it found out once it does not look up again."""
+
+    world: World
+    link: ClusterLink
+    device: EdgeDevice
+    facts: DeviceFacts
+    found_ends: dict[int, tuple[IPAddress, Interface] | None] = field(default_factory=dict, compare=False)
+
+    @property
+    def cluster(self) -> ClusterView:
+        """Return the facts of the link's cluster."""
+        return self.world.view(self.link.spec.cluster)
+
+    @property
+    def link_name(self) -> str:
+        return self.link.metadata.name
+
+    @property
+    def device_name(self) -> str:
+        return self.device.metadata.name
+
+    def takes_part(self, node: NodeFacts) -> bool:
+        """Say whether the link's selector wants this node (a Node that stands for a device is never wanted)."""
+        return DEVICE_LABEL not in node.labels and self.link.spec.node_selector.matches(node.labels)
+
+    def nodes(self) -> list[NodeFacts]:
+        """Return the nodes that take part, by name."""
+        return [node for _, node in sorted(self.cluster.nodes.items()) if self.takes_part(node)]
+
+    def segment_end(self, version: int) -> tuple[IPAddress, Interface] | None:
+        """Return the device's address of that IP version on its nodes' segment, and its interface, or none."""
+        if version not in self.found_ends:
+            self.found_ends[version] = None
+            for node in self.nodes():
+                address = node.address(version)
+                found = self.segment_address(address) if address is not None else None
+                if found is not None:
+                    self.found_ends[version] = found
+                    break
+        return self.found_ends[version]
+
+    def tunnel_end(self, version: int) -> tuple[IPAddress, Interface] | None:
+        """Return the device's own address for tunnels of that IP version and the interface that has it, or none.
+
+        The user's ``tunnelAddresses`` decide; without them it is the device's address on the segment of its nodes.
+        """
+        stated = [address for address in self.device.spec.tunnel_addresses if address.version == version]
+        if not self.device.spec.tunnel_addresses:
+            return self.segment_end(version)
+        interface = self.facts.holding(stated[0]) if stated else None
+        return (stated[0], interface) if interface is not None else None
+
+    def segment_address(self, neighbor: IPAddress) -> tuple[IPAddress, Interface] | None:
+        """Return the device's own address on the segment that holds ``neighbor``, and its interface, or none."""
+        interface = self.facts.on_segment(neighbor)
+        if interface is None:
+            return None
+        own = next(own for own in interface.addresses if neighbor in own.network)
+        return own.ip, interface
+
+    def missing_tunnel_end(self) -> str:
+        """Return the sentence that says why :meth:`tunnel_end` found none."""
+        stated = ", ".join(str(address) for address in self.device.spec.tunnel_addresses)
+        if stated:
+            return f"tunnel address {stated} is on no interface of {self.device_name}"
+        return f"{self.device_name} has no address on a segment with any node of cluster {self.cluster.name}"
+
+
+@dataclass(slots=True)
+class Desired:
+    """What one scope comes to. ``order`` decides between unequal wishes; ``recheck`` is when time alone changes it."""
+
+    scope: Scope
+    order: str = ""
+    resources: list[AnyResource] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    recheck: float | None = None
+
+    def want(self, *resources: AnyResource) -> None:
+        """Add to what should be on the device."""
+        self.resources.extend(resources)
+
+    def refuse(self, reason: str, message: str, remedy: str = "") -> None:
+        """Say what cannot be served, why (one CamelCase word and a sentence), and the way out."""
+        self.refusals.append(Refusal(self.scope, reason, message, remedy))
+
+    def look_again(self, at: float) -> None:
+        """Ask to be looked at again at that moment (epoch seconds)."""
+        self.recheck = at if self.recheck is None else min(at, self.recheck)

@@ -1,0 +1,140 @@
+"""Our own VXLAN between device and nodes, for any CNI: own VNI, own UDP port, static entries on both ends.
+
+The device's side is here (:func:`for_link`, :func:`for_node`); the node's side (:func:`node_side`) is what the node's
+agent realises from its own annotation. Both ends come from the same attachment, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from isthmus.core import attachment
+from isthmus.core.attachment import Attachment, mac_for
+from isthmus.core.ground import VXLAN_OVERHEAD, Desired, Ground
+from isthmus.model.facts import DeviceFacts, NodeFacts
+from isthmus.model.resources import (
+    AnyResource,
+    FdbEntry,
+    IPAddress,
+    MssClamp,
+    Neighbor,
+    PortFilter,
+    Route,
+    SourceAddress,
+    Tunnel,
+)
+
+
+def tunnel_name(vni: int) -> str:
+    """Return the name of our VXLAN link for ``vni``, the same on devices and nodes; 14 characters at most."""
+    return f"isth{vni}"
+
+
+def device_mac(ground: Ground) -> str:
+    """Return the device's MAC on the overlay."""
+    return mac_for("overlay", ground.link_name, ground.device_name)
+
+
+def device_tunnel(ground: Ground) -> Tunnel | None:
+    """Return the device's tunnel end, or none while it has no address to end a tunnel on; IPv4 goes first."""
+    assert ground.link.spec.overlay is not None, "the path overlay needs its network; the configuration was checked"
+    end = ground.tunnel_end(4) or ground.tunnel_end(6)
+    if end is None:
+        return None
+    local, interface = end
+    overlay = ground.link.spec.overlay
+    return Tunnel(
+        name=tunnel_name(overlay.vni),
+        vni=overlay.vni,
+        port=overlay.port,
+        local=local,
+        mac=device_mac(ground),
+        mtu=overlay.mtu or interface.mtu - VXLAN_OVERHEAD[local.version],
+        underlay=interface.name,
+    )
+
+
+def for_link(ground: Ground, desired: Desired) -> None:
+    """Add the tunnel, the device's own addresses on it, and the TCP segment clamp."""
+    if ground.link.spec.overlay is None:
+        desired.refuse("NoOverlayNetwork", "the link has no spec.overlay", "write spec.overlay.networks")
+        return
+    tunnel = device_tunnel(ground)
+    if tunnel is None:
+        desired.refuse("NoTunnelAddress", ground.missing_tunnel_end(), "set spec.tunnelAddresses of the EdgeDevice")
+        return
+    addresses = ground.world.device_addresses.get((ground.link_name, ground.device_name), ())
+    if not addresses:
+        desired.refuse("NoOverlayAddress", f"{ground.device_name} has no address on the overlay yet")
+        return
+    desired.want(tunnel, MssClamp(tunnel.name, tunnel.mtu))
+    desired.want(*(SourceAddress(address, tunnel.name) for address in addresses))
+
+
+def for_node(ground: Ground, node: NodeFacts, desired: Desired) -> None:
+    """Add the node's FDB entry, its neighbors, and a route per pod CIDR via its address on the overlay."""
+    tunnel = device_tunnel(ground) if ground.link.spec.overlay is not None else None
+    if tunnel is None:
+        return  # the link's own scope says why
+    text = node.annotations.get(attachment.annotation(ground.link_name))
+    if text is None:
+        desired.refuse("NotAttached", f"node {node.name} has no overlay address yet")
+        return
+    try:
+        attached = attachment.parse(text)
+    except ValueError as error:
+        desired.refuse("BadAttachment", f"node {node.name}: its overlay annotation does not parse: {error}")
+        return
+    vtep = node.address(tunnel.local.version)
+    if vtep is None:
+        desired.refuse(
+            "NoNodeAddress",
+            f"node {node.name} has no IPv{tunnel.local.version} InternalIP, which the tunnel from {tunnel.local} needs",
+            "let the kubelet report one (--node-ip), or set spec.tunnelAddresses of the EdgeDevice to the other family",
+        )
+        return
+    desired.want(FdbEntry(tunnel.name, attached.mac, vtep))
+    hops: dict[int, IPAddress] = {}
+    for address in attached.addresses:
+        hops[address.version] = address.ip
+        desired.want(Neighbor(tunnel.name, address.ip, attached.mac))
+    for prefix in node.pod_cidrs:
+        hop = hops.get(prefix.version)
+        if hop is None:
+            desired.refuse(
+                "NoOverlayFamily",
+                f"node {node.name}: pod CIDR {prefix} needs an IPv{prefix.version} overlay network",
+                "add one to spec.overlay.networks of the ClusterLink",
+            )
+            continue
+        desired.want(Route(prefix, hop, tunnel.name))
+
+
+def source(ground: Ground, version: int) -> IPAddress | None:
+    """Return the device's address on the overlay."""
+    addresses = ground.world.device_addresses.get((ground.link_name, ground.device_name), ())
+    return next((address.ip for address in addresses if address.version == version), None)
+
+
+def node_side(attached: Attachment, local: IPAddress, facts: DeviceFacts) -> list[AnyResource]:
+    """Return what the node's agent puts on its node: tunnel, addresses, devices' entries, and the port's filter.
+
+    ``local`` is the node's own InternalIP of the devices' family; ``facts`` the node's interfaces.
+    """
+    interface = facts.holding(local)
+    name = tunnel_name(attached.vni)
+    resources: list[AnyResource] = [
+        PortFilter(attached.port, tuple(sorted((peer.vtep for peer in attached.peers), key=int))),
+        Tunnel(
+            name=name,
+            vni=attached.vni,
+            port=attached.port,
+            local=local,
+            mac=attached.mac,
+            mtu=attached.mtu,
+            underlay=interface.name if interface is not None else None,
+        ),
+        *(SourceAddress(address, name) for address in attached.addresses),
+    ]
+    for peer in attached.peers:
+        resources.append(FdbEntry(name, peer.mac, peer.vtep))
+        resources += [Neighbor(name, address, peer.mac) for address in peer.addresses]
+    return resources

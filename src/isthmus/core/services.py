@@ -1,0 +1,134 @@
+"""What a Service of type LoadBalancer needs on a device: its VIP answered for, a virtual server per port, its members.
+
+Who is a member is decided here and nowhere else:
+
+=================================  ==============================================================
+endpoint                           weight
+=================================  ==============================================================
+ready                              1
+terminating, still serving         0: it drains (1 if nobody at all is ready: better than nothing)
+not ready, not serving             none
+on a node that is NotReady         as above during the link's grace period, then none
+on a node that we cannot reach     none: a member that loses packets is worse than none
+=================================  ==============================================================
+
+Sources: discovery/v1 EndpointConditions; KEP-1669 for terminating endpoints as the last resort.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from isthmus.core.ground import Desired, Ground
+from isthmus.model.facts import Endpoint, ServiceFacts, ServicePort, SliceFacts
+from isthmus.model.kinds import KubeCluster
+from isthmus.model.resources import IPAddress, Member, VirtualAddress, VirtualServer
+
+Joined = Callable[[str, int], bool]
+"""Whether the pods of a node (by name) are reachable in an IP version."""
+
+
+def is_ours(service: ServiceFacts, cluster: KubeCluster) -> bool:
+    """Say whether the Service asks for us: type LoadBalancer, our class or none where we are the default."""
+    if service.type != "LoadBalancer" or service.namespace in cluster.spec.exclude_namespaces:
+        return False
+    if service.load_balancer_class is None:
+        return cluster.spec.load_balancer.default
+    return service.load_balancer_class == cluster.spec.load_balancer.class_
+
+
+def for_service(
+    ground: Ground,
+    service: ServiceFacts,
+    source: Callable[[int], IPAddress | None],
+    joined: Joined,
+    now: float,
+    desired: Desired,
+) -> None:
+    """Add what ``service`` needs: per address it holds a VIP, per port a virtual server with its members."""
+    for problem in service.problems:
+        desired.refuse("BadService", f"Service {service.namespace}/{service.name}: {problem}")
+    holder = (ground.cluster.name, service.namespace, service.name)
+    slices = ground.cluster.slices.get(service.key, {})
+    for address in ground.world.addresses_of(holder):
+        version = address.version
+        if service.ports:
+            desired.want(VirtualAddress(address, _segment(ground, address)))
+        sender = source(version)
+        for port in service.ports:
+            members = _members(ground, service, port, version, slices, joined, now, desired)
+            desired.want(
+                VirtualServer(
+                    address=address,
+                    protocol=port.protocol,
+                    port=port.port,
+                    members=members,
+                    source=sender,
+                    algorithm="source-hash" if service.session_affinity else "round-robin",
+                )
+            )
+
+
+def _segment(ground: Ground, address: IPAddress) -> str:
+    """Return the interface to answer on for ``address``: the one whose subnet holds it, else ``lo`` (it is routed to us)."""
+    interface = ground.facts.on_segment(address)
+    allowed = ground.device.spec.linux.announce
+    if interface is None or (allowed and interface.name not in allowed):
+        return "lo"
+    return interface.name
+
+
+def _members(
+    ground: Ground,
+    service: ServiceFacts,
+    port: ServicePort,
+    version: int,
+    slices: dict[str, SliceFacts],
+    joined: Joined,
+    now: float,
+    desired: Desired,
+) -> tuple[Member, ...]:
+    ready: dict[tuple[IPAddress, int], None] = {}
+    draining: dict[tuple[IPAddress, int], None] = {}
+    for _, facts in sorted(slices.items()):
+        if facts.version != version:
+            continue
+        numbers = [number for name, protocol, number in facts.ports if (name, protocol) == (port.name, port.protocol)]
+        for endpoint in facts.endpoints:
+            if endpoint.node is not None and not _usable(ground, endpoint.node, version, joined, now, desired):
+                continue
+            into = _group(endpoint, service.publish_not_ready, ready, draining)
+            if into is not None:
+                into.update(((endpoint.address, number), None) for number in numbers)
+    if not ready:
+        ready, draining = draining, {}
+    return tuple(
+        sorted(
+            [Member(address, number) for address, number in ready]
+            + [Member(address, number, weight=0) for address, number in draining if (address, number) not in ready]
+        )
+    )
+
+
+def _group(
+    endpoint: Endpoint,
+    publish_not_ready: bool,
+    ready: dict[tuple[IPAddress, int], None],
+    draining: dict[tuple[IPAddress, int], None],
+) -> dict[tuple[IPAddress, int], None] | None:
+    if endpoint.terminating:
+        return draining if endpoint.serving else None
+    return ready if endpoint.ready or publish_not_ready else None
+
+
+def _usable(ground: Ground, name: str, version: int, joined: Joined, now: float, desired: Desired) -> bool:
+    node = ground.cluster.nodes.get(name)
+    if node is None or not joined(name, version):
+        return False
+    if node.not_ready_since is None:
+        return True
+    end = node.not_ready_since + ground.link.spec.node_grace_period
+    if now < end:
+        desired.look_again(end)
+        return True
+    return False

@@ -1,0 +1,225 @@
+"""Everything we know, in one place: the clusters' facts, the user's kinds, and what was assigned and chosen before.
+
+Each ``put_...`` takes a whole new value (or none for "gone") and returns the scopes that must be looked at again; it
+never says what happened, only where to look. The cost of a change is that of its own scope.
+
+The one confusing thing: "not there" has two meanings. A node that is absent from a cluster *in sync* is gone; absent
+from one that was never read, or whose answer is in doubt, it is unknown, and :meth:`ClusterView.doubt` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from isthmus.model.facts import NamespaceFacts, NodeFacts, ObjectKey, ServiceFacts, SliceFacts
+from isthmus.model.kinds import AddressPool, ClusterLink, EdgeDevice, KubeCluster, VirtualIP
+from isthmus.model.plan import Scope
+from isthmus.model.resources import IPAddress, IPInterface
+
+PathName: TypeAlias = Literal["direct", "flannel", "overlay"]
+WATCHED = ("nodes", "services", "endpointslices", "namespaces")
+Holder = tuple[str, str, str]
+"""Cluster, namespace and name of a Service that holds addresses."""
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """Which path ``auto`` took for a link, why, and why it did not take the others; kept once made."""
+
+    path: PathName
+    why: str
+    rejected: tuple[tuple[str, str], ...] = ()
+
+
+class ClusterView:
+    """One cluster's facts. ``pending``: kinds not read completely yet; ``suspect``: kinds whose answer is in doubt."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.uid = ""
+        self.nodes: dict[str, NodeFacts] = {}
+        self.services: dict[ObjectKey, ServiceFacts] = {}
+        self.namespaces: dict[str, NamespaceFacts] = {}
+        self.slices: dict[ObjectKey, dict[str, SliceFacts]] = {}
+        self.pending: set[str] = set(WATCHED)
+        self.suspect: dict[str, str] = {}
+        self._slice_owner: dict[ObjectKey, ObjectKey] = {}
+        self._on_node: dict[str, dict[ObjectKey, int]] = {}
+
+    def doubt(self, *kinds: str) -> str | None:
+        """Return why absence means nothing here now, or none: the cluster is read and its answers are believed."""
+        for kind in kinds or WATCHED:
+            if kind in self.pending:
+                return f"cluster {self.name}: its {kind} have not been read yet"
+            if kind in self.suspect:
+                return f"cluster {self.name}: {self.suspect[kind]}"
+        return None
+
+    def put_slice(self, key: ObjectKey, facts: SliceFacts | None) -> set[ObjectKey]:
+        """Take one EndpointSlice and return the Services it belongs or belonged to."""
+        touched: set[ObjectKey] = set()
+        old_owner = self._slice_owner.pop(key, None)
+        if old_owner is not None:
+            touched.add(old_owner)
+            old = self.slices[old_owner].pop(key[1])
+            self._count_nodes(old_owner, old, -1)
+            if not self.slices[old_owner]:
+                del self.slices[old_owner]
+        if facts is not None:
+            owner = (facts.namespace, facts.service)
+            self._slice_owner[key] = owner
+            self.slices.setdefault(owner, {})[key[1]] = facts
+            self._count_nodes(owner, facts, +1)
+            touched.add(owner)
+        return touched
+
+    def services_on(self, node: str) -> Iterable[ObjectKey]:
+        """Return the Services that have a pod on ``node``."""
+        return tuple(self._on_node.get(node, ()))
+
+    def _count_nodes(self, service: ObjectKey, facts: SliceFacts, step: int) -> None:
+        for endpoint in facts.endpoints:
+            if endpoint.node is None:
+                continue
+            counts = self._on_node.setdefault(endpoint.node, {})
+            counts[service] = counts.get(service, 0) + step
+            if counts[service] == 0:
+                del counts[service]
+                if not counts:
+                    del self._on_node[endpoint.node]
+
+
+class World:
+    """All clusters, kinds, choices and assignments that decisions rest on."""
+
+    def __init__(self) -> None:
+        self.clusters: dict[str, ClusterView] = {}
+        self.cluster_kinds: dict[str, KubeCluster] = {}
+        self.devices: dict[str, EdgeDevice] = {}
+        self.links: dict[str, ClusterLink] = {}
+        self.pools: dict[str, AddressPool] = {}
+        self.vips: dict[str, VirtualIP] = {}
+        self.choices: dict[str, Choice] = {}
+        self.device_addresses: dict[tuple[str, str], tuple[IPInterface, ...]] = {}
+        self.config_doubt: str | None = "the configuration has not been read yet"
+        self._held: dict[Holder, set[str]] = {}
+
+    # --- the user's kinds ---------------------------------------------------------------------------------------
+
+    def links_of_cluster(self, cluster: str) -> list[ClusterLink]:
+        """Return the links that join ``cluster``, by name."""
+        return [link for _, link in sorted(self.links.items()) if link.spec.cluster == cluster]
+
+    def links_of_device(self, device: str) -> list[ClusterLink]:
+        """Return the links that use ``device``, by name."""
+        return [link for _, link in sorted(self.links.items()) if device in link.spec.devices]
+
+    def view(self, cluster: str) -> ClusterView:
+        """Return the facts of ``cluster``, an empty and unread view when it is new."""
+        return self.clusters.setdefault(cluster, ClusterView(cluster))
+
+    def put_vip(self, name: str, vip: VirtualIP | None) -> set[Scope]:
+        """Take one claim; return the scopes of the Services that held or hold it."""
+        touched: set[Scope] = set()
+        for holder in (_holder(self.vips.get(name)), _holder(vip)):
+            if holder is not None:
+                touched |= self._service_scopes(holder[0], [(holder[1], holder[2])])
+        old = _holder(self.vips.get(name))
+        if old is not None:
+            self._held[old].discard(name)
+        if vip is None:
+            self.vips.pop(name, None)
+        else:
+            self.vips[name] = vip
+            holder = _holder(vip)
+            if holder is not None:
+                self._held.setdefault(holder, set()).add(name)
+        return touched
+
+    def addresses_of(self, holder: Holder) -> list[IPAddress]:
+        """Return the addresses a Service holds, IPv4 first, ascending."""
+        addresses = [self.vips[name].spec.address for name in self._held.get(holder, ())]
+        return sorted(addresses, key=lambda address: (address.version, int(address)))
+
+    # --- the clusters' facts ------------------------------------------------------------------------------------
+
+    def put_node(self, cluster: str, name: str, facts: NodeFacts | None) -> set[Scope]:
+        """Take one Node; return its scope on every link, the links' own, and those of Services with pods on it."""
+        view = self.view(cluster)
+        old = view.nodes.get(name)
+        if old == facts:
+            return set()
+        if facts is None:
+            del view.nodes[name]
+        else:
+            view.nodes[name] = facts
+        touched: set[Scope] = set()
+        for link in self.links_of_cluster(cluster):
+            touched.add(Scope("node", link.metadata.name, name))
+            touched.add(Scope("link", link.metadata.name))
+        readiness = (old.not_ready_since if old else None) != (facts.not_ready_since if facts else None)
+        if readiness or old is None or facts is None or old.pod_cidrs != facts.pod_cidrs:
+            touched |= self._service_scopes(cluster, view.services_on(name))
+        return touched
+
+    def put_service(self, cluster: str, key: ObjectKey, facts: ServiceFacts | None) -> set[Scope]:
+        """Take one Service; return its scope on every link of the cluster."""
+        view = self.view(cluster)
+        if view.services.get(key) == facts:
+            return set()
+        if facts is None:
+            del view.services[key]
+        else:
+            view.services[key] = facts
+        return self._service_scopes(cluster, [key])
+
+    def put_slice(self, cluster: str, key: ObjectKey, facts: SliceFacts | None) -> set[Scope]:
+        """Take one EndpointSlice; return the scopes of the Services it belongs or belonged to."""
+        return self._service_scopes(cluster, self.view(cluster).put_slice(key, facts))
+
+    def put_namespace(self, cluster: str, name: str, facts: NamespaceFacts | None) -> None:
+        """Take one Namespace; nothing on a device depends on it, allocation does."""
+        view = self.view(cluster)
+        if facts is None:
+            view.namespaces.pop(name, None)
+        else:
+            view.namespaces[name] = facts
+
+    # --- scopes -------------------------------------------------------------------------------------------------
+
+    def scopes_of_link(self, link: ClusterLink) -> set[Scope]:
+        """Return every scope a link has now: itself, its nodes, its cluster's LoadBalancer Services."""
+        name = link.metadata.name
+        view = self.view(link.spec.cluster)
+        scopes = {Scope("link", name)}
+        scopes |= {Scope("node", name, node) for node in view.nodes}
+        scopes |= {
+            Scope("service", name, "/".join(key))
+            for key, facts in view.services.items()
+            if facts.type == "LoadBalancer"
+        }
+        return scopes
+
+    def scopes_of_device(self, device: str) -> set[Scope]:
+        """Return every scope that concerns ``device`` now."""
+        return {scope for link in self.links_of_device(device) for scope in self.scopes_of_link(link)}
+
+    def devices_of(self, scope: Scope) -> tuple[str, ...]:
+        """Return the devices a scope concerns; none when its link is gone."""
+        link = self.links.get(scope.link)
+        return tuple(link.spec.devices) if link is not None else ()
+
+    def _service_scopes(self, cluster: str, keys: Iterable[ObjectKey]) -> set[Scope]:
+        return {
+            Scope("service", link.metadata.name, "/".join(key))
+            for link in self.links_of_cluster(cluster)
+            for key in keys
+        }
+
+
+def _holder(vip: VirtualIP | None) -> Holder | None:
+    if vip is None or vip.spec.holder is None:
+        return None
+    return (vip.spec.holder.cluster, vip.spec.holder.namespace, vip.spec.holder.service)
