@@ -1,0 +1,326 @@
+"""Reading and writing objects as the API means it, without HTTP: create, update, patch, delete.
+
+Each write goes the same way: bring the body into stored form, fill in what the server decides, judge it, number it, store
+it. A write that changes nothing stores nothing, so a resourceVersion moves only when there is something to see.
+
+Everything here is synchronous and runs in the event loop's thread; that is what makes a write atomic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from isthmus.lab.kube import managed, metadata, status
+from isthmus.lab.kube.kinds import Kinds, Resource
+from isthmus.lab.kube.status import Cause, bad
+from isthmus.lab.kube.store import Record, Store, select_fields
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a write request asks for beside its body."""
+
+    manager: str = "unknown"
+    subresource: str = ""
+    dry_run: bool = False
+    force: bool = False
+    validation: str = "Warn"  # Ignore, Warn or Strict, for fields that the kind does not know
+    warnings: list[str] = field(default_factory=list)
+
+
+PLAINLY = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class Preconditions:
+    """What must be true of an object for it to be deleted."""
+
+    uid: str = ""
+    resource_version: str = ""
+
+
+class JsonForm:
+    """Write records as plain JSON of one resource version."""
+
+    def __init__(self, resource: Resource) -> None:
+        self.key: object = resource.head
+        self._head = resource.head
+        self._outward = resource.outward
+
+    def write(self, record: Record) -> bytes:
+        """Return the object with its type meta."""
+        return self._head + self.bare(record)[1:]
+
+    def bare(self, record: Record) -> bytes:
+        """Return the object as it stands in lists of built-in kinds: without type meta."""
+        return record.raw if self._outward is None else msgspec.json.encode(self._outward(record.obj()))
+
+
+class Objects:
+    """The objects of one server."""
+
+    def __init__(self, store: Store, kinds: Kinds, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.store = store
+        self.kinds = kinds
+        self.now = now
+        self.after_create: dict[str, Callable[[Resource, Record], None]] = {}  # by bucket: the controllers there are
+        self.after_delete_mark: dict[str, Callable[[Resource, Record], None]] = {}
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Record:
+        """Return one object or raise 404."""
+        record = self.store.get(resource.bucket, (namespace, name))
+        if record is None:
+            raise status.not_found(resource, name)
+        return record
+
+    def show(self, resource: Resource, record: Record) -> Json:
+        """Return the object as a client of this resource version sees it."""
+        obj: Json = msgspec.json.decode(JsonForm(resource).write(record))
+        return obj
+
+    def create(self, resource: Resource, namespace: str, body: Json, options: Options = PLAINLY) -> Record:
+        """Store a new object; raise 400, 404 (no such namespace), 409 or 422."""
+        obj = self._inward(resource, body, options)
+        meta = obj["metadata"]
+        self._same_namespace(meta, namespace)
+        if meta.get("resourceVersion"):
+            raise status.bad_request("resourceVersion should not be set on objects to be created")
+        if resource.namespaced:
+            self._need_namespace(resource, namespace, meta.get("name", ""))
+        metadata.begin(meta, namespace=namespace, now=self.now(), generation=resource.generation)
+        metadata.carry_over(meta, dict(meta))
+        if resource.status and not resource.keeps_status:
+            obj.pop("status", None)
+        resource.rule.prepare(obj, None)
+        self._judge(resource, obj, None)
+        if self.store.get(resource.bucket, (namespace, meta["name"])) is not None:
+            raise status.already_exists(resource, meta["name"])
+        managed.track(resource, obj, None, options.manager, options.subresource, self.now())
+        if options.dry_run:
+            return self._draft(resource, obj)
+        record = self.store.put(resource.bucket, obj, resource.fields)
+        if follow := self.after_create.get(resource.bucket):
+            follow(resource, record)
+        return record
+
+    def update(
+        self, resource: Resource, namespace: str, name: str, body: Json, options: Options = PLAINLY
+    ) -> tuple[Record, bool]:
+        """Replace an object (or its status) and return it with whether it was created by that."""
+        record = self.store.get(resource.bucket, (namespace, name))
+        if record is None:
+            if not resource.create_on_update or options.subresource:
+                raise status.not_found(resource, name)
+            body.setdefault("metadata", {}).setdefault("name", name)
+            return self.create(resource, namespace, body, options), True
+        obj = self._inward(resource, body, options)
+        if not resource.unconditional and not obj["metadata"].get("resourceVersion"):
+            cause = bad("metadata.resourceVersion", 0, "must be specified for an update")
+            raise status.invalid(resource, name, [cause])
+        return self.replace(resource, record, obj, options), False
+
+    def patch(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        change: Callable[[Json], Json],
+        options: Options = PLAINLY,
+    ) -> Record:
+        """Apply ``change`` to the object as the client sees it, then update."""
+        record = self.get(resource, namespace, name)
+        return self.replace(
+            resource, record, self._inward(resource, change(self.show(resource, record)), options), options
+        )
+
+    def replace(
+        self,
+        resource: Resource,
+        record: Record,
+        obj: Json,
+        options: Options,
+        *,
+        track: bool = True,
+    ) -> Record:
+        """Put ``obj``, in stored form, into the place of ``record``; ``track`` notes who changed which field."""
+        old = record.obj()
+        meta, old_meta = obj["metadata"], old["metadata"]
+        namespace, name = record.key
+        self._same_namespace(meta, namespace)
+        if meta.get("name", name) != name:
+            message = f"the name of the object ({meta['name']}) does not match the name on the URL ({name})"
+            raise status.bad_request(message)
+        if meta.get("resourceVersion") not in (None, "", old_meta["resourceVersion"]):
+            raise status.conflict(resource, name)
+        if meta.get("uid") not in (None, "", old_meta["uid"]):
+            why = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {old_meta['uid']}"
+            raise status.conflict(resource, name, why)
+        metadata.carry_over(meta, old_meta)
+        meta["resourceVersion"] = old_meta["resourceVersion"]
+        if not meta.get("managedFields") and "managedFields" in old_meta:
+            meta["managedFields"] = old_meta["managedFields"]
+        if options.subresource == "status":
+            obj = self._only_status(resource, obj, old)
+        elif resource.status:
+            obj.pop("status", None)
+            if "status" in old:
+                obj["status"] = old["status"]
+        resource.rule.prepare(obj, old)
+        self._judge(resource, obj, old)
+        if resource.generation and _intent(resource, obj) != _intent(resource, old):
+            obj["metadata"]["generation"] = old_meta.get("generation", 1) + 1
+        if track:
+            managed.track(resource, obj, old, options.manager, options.subresource, self.now())
+        if managed.same(obj, old):
+            return record
+        if options.dry_run:
+            return self._draft(resource, obj)
+        meta = obj["metadata"]
+        if meta.get("deletionTimestamp") and not meta.get("finalizers") and not held(obj):
+            return self.store.remove(resource.bucket, record.key)
+        return self.store.put(resource.bucket, obj, resource.fields)
+
+    def delete(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        preconditions: Preconditions | None = None,
+        options: Options = PLAINLY,
+    ) -> tuple[Record, bool]:
+        """Delete an object and return its last state with whether it is gone; finalizers keep it for a while."""
+        record = self.get(resource, namespace, name)
+        obj = record.obj()
+        meta = obj["metadata"]
+        if preconditions is not None:
+            self._precondition(resource, meta, preconditions)
+        if not meta.get("finalizers") and not held(obj):
+            return (record if options.dry_run else self.store.remove(resource.bucket, record.key)), True
+        if meta.get("deletionTimestamp") or options.dry_run:
+            return record, False
+        meta["deletionTimestamp"] = metadata.timestamp(self.now())
+        meta["deletionGracePeriodSeconds"] = 0
+        if resource.generation:
+            meta["generation"] = meta.get("generation", 1) + 1
+        record = self.store.put(resource.bucket, obj, resource.fields)
+        if follow := self.after_delete_mark.get(resource.bucket):
+            follow(resource, record)
+            return record, self.store.get(resource.bucket, record.key) is None
+        return record, False
+
+    @staticmethod
+    def _precondition(resource: Resource, meta: Json, wanted: Preconditions) -> None:
+        for label, asked, have in (
+            ("UID", wanted.uid, meta["uid"]),
+            ("ResourceVersion", wanted.resource_version, meta["resourceVersion"]),
+        ):
+            if asked and asked != have:
+                why = f"Precondition failed: {label} in precondition: {asked}, {label} in object meta: {have}"
+                raise status.conflict(resource, meta["name"], why)
+
+    @staticmethod
+    def _only_status(resource: Resource, obj: Json, old: Json) -> Json:
+        """Return the old object with the new status; built-in kinds also take labels and annotations that way."""
+        meta = dict(old["metadata"]) if resource.custom else obj["metadata"]
+        if resource.custom and obj["metadata"].get("managedFields"):
+            meta["managedFields"] = obj["metadata"]["managedFields"]
+        merged = {**old, "metadata": meta}
+        merged.pop("status", None)
+        if obj.get("status") is not None:
+            merged["status"] = obj["status"]
+        return merged
+
+    def _draft(self, resource: Resource, obj: Json) -> Record:
+        meta = obj["metadata"]
+        key = (meta.get("namespace", ""), meta["name"])
+        return Record(
+            key, self.store.rv, msgspec.json.encode(obj), meta.get("labels") or {}, select_fields(obj, key, ())
+        )
+
+    def inward(self, resource: Resource, body: Json, options: Options) -> Json:
+        """Return ``body`` in stored form; see ``_inward``."""
+        return self._inward(resource, body, options)
+
+    def _inward(self, resource: Resource, body: Json, options: Options) -> Json:
+        """Check the type meta and the fields, and return the body in stored form."""
+        kind, version = body.get("kind"), body.get("apiVersion")
+        if resource.custom and not kind:
+            raise status.bad_request("Object 'Kind' is missing in the request body")
+        if version not in (None, "", resource.api_version):
+            raise status.bad_request(
+                f"the API version in the data ({version}) does not match the expected API version "
+                f"({resource.api_version})"
+            )
+        if kind not in (None, "", resource.kind):
+            raise status.bad_request(
+                f"the kind in the data ({kind}) does not match the expected kind ({resource.kind})"
+            )
+        obj = {key: value for key, value in body.items() if key not in ("kind", "apiVersion")}
+        obj = {"metadata": obj.pop("metadata", None) or {}, **obj}
+        for part in ("metadata", *(("spec", "status") if not resource.custom else ())):
+            if obj.get(part) is None:
+                obj.pop(part, None)
+            elif not isinstance(obj[part], dict):
+                raise self._undecodable(resource, f"json: cannot unmarshal {part} into an object")
+        obj.setdefault("metadata", {})
+        if options.validation != "Ignore":
+            unknown = [f'unknown field "{path}"' for path in resource.rule.unknown(obj)]
+            if unknown and options.validation == "Strict":
+                raise self._undecodable(resource, "strict decoding error: " + ", ".join(unknown))
+            options.warnings.extend(unknown)
+        return resource.inward(obj) if resource.inward is not None else obj
+
+    @staticmethod
+    def _undecodable(resource: Resource, why: str) -> status.ApiError:
+        return status.bad_request(
+            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {why}'
+        )
+
+    @staticmethod
+    def _judge(resource: Resource, obj: Json, old: Json | None) -> None:
+        meta = obj["metadata"]
+        causes: list[Cause] = metadata.check_metadata(resource.name_rule, meta)
+        if old is not None:
+            causes += metadata.check_update(meta, old["metadata"])
+        causes += resource.rule.check(obj, old)
+        if causes:
+            raise status.invalid(resource, meta.get("name", ""), causes)
+
+    @staticmethod
+    def _same_namespace(meta: Json, namespace: str) -> None:
+        if meta.get("namespace") not in (None, "", namespace):
+            raise status.bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request"
+            )
+
+    def _need_namespace(self, resource: Resource, namespace: str, name: str) -> None:
+        found = self.store.get("namespaces", ("", namespace))
+        if found is None:
+            raise status.ApiError(
+                404,
+                "NotFound",
+                f'namespaces "{namespace}" not found',
+                details={"name": namespace, "kind": "namespaces"},
+            )
+        if b'"deletionTimestamp"' in found.raw and found.obj()["metadata"].get("deletionTimestamp"):
+            why = f"unable to create new content in namespace {namespace} because it is being terminated"
+            raise status.denied(resource, name, why)
+
+
+def held(obj: Json) -> bool:
+    """Return whether ``spec.finalizers`` keeps the object, as it does for namespaces."""
+    spec = obj.get("spec")
+    return isinstance(spec, dict) and bool(spec.get("finalizers")) and "phase" in (obj.get("status") or {})
+
+
+def _intent(resource: Resource, obj: Json) -> Json:
+    """Return the part of an object whose change counts as a new generation."""
+    without = ("metadata", "status") if resource.status else ("metadata",)
+    return {key: value for key, value in obj.items() if key not in without}
