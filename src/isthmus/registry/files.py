@@ -135,7 +135,8 @@ def validate_files(paths: Iterable[Path], known_drivers: Collection[str] | None 
             first = kept.setdefault(located.key, located)
             if first is not located and first.file.resolve() != located.file.resolve():
                 problems.append(_duplicate(located, first.origin))
-    return [*problems, *examine(kept)[0]]
+    broken = {key for loaded in loads for key in loaded.broken}
+    return [*problems, *examine(kept, broken)[0]]
 
 
 def _said(error: OSError) -> str:

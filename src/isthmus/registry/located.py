@@ -118,9 +118,14 @@ def _placed(file: Path, document: Document, base: FieldPath, key: Key | None, pr
     return Problem(place(file, document.line_of(path), key, problem.path), problem.reason, remedy, key=key)
 
 
-def examine(located: Mapping[Key, Located]) -> tuple[tuple[Problem, ...], Mapping[Key, str]]:
-    """Return what is wrong among all objects together, and which of them cannot be used, with the reason."""
-    checked = check(one.object for one in located.values())
+def examine(
+    located: Mapping[Key, Located], broken: Collection[Key] = ()
+) -> tuple[tuple[Problem, ...], Mapping[Key, str]]:
+    """Return what is wrong among all objects together, and which of them cannot be used, with the reason.
+
+    ``broken`` objects are written as well, but wrong; whoever names one is told so instead of "unknown".
+    """
+    checked = check((one.object for one in located.values()), broken)
     problems = []
     for found in checked.findings:
         make = InputWarning if found.warning else Problem

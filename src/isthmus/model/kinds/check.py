@@ -7,7 +7,7 @@ gone. Whoever programs devices must hold what an unusable object has made, not d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -44,20 +44,20 @@ class Checked:
     unusable: Mapping[Key, str]
 
 
-def check(objects: Iterable[Kind]) -> Checked:
-    """Return what is wrong among ``objects`` taken together."""
+def check(objects: Iterable[Kind], broken: Collection[Key] = ()) -> Checked:
+    """Return what is wrong among ``objects`` taken together; ``broken`` are written too, but could not be read."""
     every = sorted(objects, key=lambda one: one.key)
     clusters, devices = _of(every, KubeCluster), _of(every, EdgeDevice)
     links, pools = _of(every, ClusterLink), _of(every, AddressPool)
-    findings = [found for link in links.values() for found in _references(link, clusters, devices)]
+    findings = [found for link in links.values() for found in _references(link, clusters, devices, broken)]
     findings += _links_apart(_usable(links.values(), findings))
     findings += _pools_apart(list(pools.values()))
     standing = _usable(links.values(), findings)
     for pool in pools.values():
         findings += _off_overlays(pool, standing)
-        findings += _known_clusters(pool, clusters)
+        findings += _known_clusters(pool, clusters, broken)
     for vip in _of(every, VirtualIP).values():
-        findings += _in_a_pool(vip, pools)
+        findings += _in_a_pool(vip, pools, broken)
     findings.sort(key=lambda found: (found.key, field_text(found.problem.path), found.problem.reason))
     unusable = {found.key: str(found.problem) for found in reversed(findings) if found.fatal}
     return Checked(tuple(findings), dict(sorted(unusable.items())))
@@ -72,7 +72,9 @@ def _usable(objects: Iterable[K], findings: Iterable[Finding]) -> list[K]:
     return [one for one in objects if one.key not in broken]
 
 
-def _unknown(kind: str, name: str, known: Iterable[str]) -> tuple[str, str]:
+def _unknown(kind: str, name: str, known: Iterable[str], broken: Collection[Key]) -> tuple[str, str]:
+    if (kind, name) in broken:
+        return f"{kind} {name} is wrong itself", "mend that first"
     names = sorted(known)
     meant = closest(name, names)
     listed = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
@@ -81,16 +83,16 @@ def _unknown(kind: str, name: str, known: Iterable[str]) -> tuple[str, str]:
 
 
 def _references(
-    link: ClusterLink, clusters: Mapping[str, KubeCluster], devices: Mapping[str, EdgeDevice]
+    link: ClusterLink, clusters: Mapping[str, KubeCluster], devices: Mapping[str, EdgeDevice], broken: Collection[Key]
 ) -> Iterator[Finding]:
     """A link without its cluster is unusable; one with an unknown device serves the devices that are known."""
     if link.spec.cluster not in clusters:
-        reason, remedy = _unknown("KubeCluster", link.spec.cluster, clusters)
+        reason, remedy = _unknown("KubeCluster", link.spec.cluster, clusters, broken)
         yield Finding(link.key, FieldProblem(("spec", "cluster"), reason, remedy), fatal=True)
     alone = not any(name in devices for name in link.spec.devices)
     for index, name in enumerate(link.spec.devices):
         if name not in devices:
-            reason, remedy = _unknown("EdgeDevice", name, devices)
+            reason, remedy = _unknown("EdgeDevice", name, devices, broken)
             yield Finding(link.key, FieldProblem(("spec", "devices", index), reason, remedy), fatal=alone)
 
 
@@ -195,19 +197,21 @@ def _off_overlays(pool: AddressPool, links: Sequence[ClusterLink]) -> Iterator[F
                 yield Finding(pool.key, FieldProblem(("spec", "ranges"), reason, remedy), fatal=True)
 
 
-def _known_clusters(pool: AddressPool, clusters: Mapping[str, KubeCluster]) -> Iterator[Finding]:
+def _known_clusters(
+    pool: AddressPool, clusters: Mapping[str, KubeCluster], broken: Collection[Key]
+) -> Iterator[Finding]:
     for index, name in enumerate(pool.spec.clusters):
         if name not in clusters:
-            reason, remedy = _unknown("KubeCluster", name, clusters)
+            reason, remedy = _unknown("KubeCluster", name, clusters, broken)
             yield Finding(pool.key, FieldProblem(("spec", "clusters", index), reason, remedy), warning=True)
 
 
-def _in_a_pool(vip: VirtualIP, pools: Mapping[str, AddressPool]) -> Iterator[Finding]:
+def _in_a_pool(vip: VirtualIP, pools: Mapping[str, AddressPool], broken: Collection[Key]) -> Iterator[Finding]:
     """A claim outlives its pool, since an address never moves unasked; a reservation may stand outside all pools."""
     if vip.spec.pool is not None:
         pool = pools.get(vip.spec.pool)
         if pool is None:
-            reason, remedy = _unknown("AddressPool", vip.spec.pool, pools)
+            reason, remedy = _unknown("AddressPool", vip.spec.pool, pools, broken)
         elif not pool.spec.contains(vip.spec.address):
             reason, remedy = f"{vip.spec.address} is not in AddressPool {pool.name}", "the claim stays as it is"
         else:
