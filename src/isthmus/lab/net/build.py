@@ -131,7 +131,10 @@ class Network:
         await ip_batch(FABRIC, [f"link set {plan.leg.port} {'up' if up else 'down'}"])
 
     async def set_vtep_mac(self, name: str, mac: str, *, link: str = "flannel.1") -> None:
-        """Change the MAC of a node's tunnel device and of nothing else; publishing it is another's work."""
+        """Change the MAC of a node's tunnel device behind everybody's back: nobody is told.
+
+        The kernel flushes that device's neighbours, permanent ones included, so the node can no longer send through it.
+        """
         await ip_batch(self._known(name).name, [f"link set {link} address {mac}"])
 
     def exists(self, namespace: str) -> bool:

@@ -65,6 +65,14 @@ class Running:
                 raise LabError(f"{self.name}: {timeout:g} s passed before it {what}:\n{self.tail()}")
             await asyncio.sleep(0.02)
 
+    async def wait(self, *, timeout: float = 10.0) -> int:
+        """Wait for the process to end by itself and return its exit status; LabError with the log's end if it does not."""
+        try:
+            async with asyncio.timeout(timeout):
+                return await self.process.wait()
+        except TimeoutError as error:
+            raise LabError(f"{self.name} still runs after {timeout:g} s:\n{self.tail()}") from error
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process and its children; nothing happens if it has ended."""
         if self.status is None:
