@@ -57,9 +57,9 @@ class Connection:
     token: str | None = field(default=None, repr=False)
     token_file: Path | None = None
     client_certificate_data: str | None = field(default=None, repr=False)
-    client_certificate_file: Path | None = None
+    client_certificate: Path | None = None
     client_key_data: str | None = field(default=None, repr=False)
-    client_key_file: Path | None = None
+    client_key: Path | None = None
     exec: ExecPlugin | None = None
     tls_server_name: str | None = None
     proxy_url: str | None = field(default=None, repr=False)
@@ -81,8 +81,8 @@ class Connection:
             raise InputError(
                 f"{place}: server", "is plain http, which would send the credential in clear", "use https://"
             )
-        if bool(self.client_certificate_data or self.client_certificate_file) != bool(
-            self.client_key_data or self.client_key_file
+        if bool(self.client_certificate_data or self.client_certificate) != bool(
+            self.client_key_data or self.client_key
         ):
             raise InputError(f"{place}: client certificate", "needs both a certificate and a key")
         if self.token is not None and not printable(self.token):
@@ -94,7 +94,7 @@ class Connection:
     def has_credential(self) -> bool:
         """Say whether requests carry anything that must stay secret."""
         return bool(
-            self.token or self.token_file or self.exec or self.client_certificate_data or self.client_certificate_file
+            self.token or self.token_file or self.exec or self.client_certificate_data or self.client_certificate
         )
 
 

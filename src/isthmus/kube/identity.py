@@ -11,7 +11,7 @@ from isthmus.kube.client import KubeClient
 from isthmus.kube.kinds import NAMESPACES
 
 
-async def cluster_identity(client: KubeClient) -> str:
+async def cluster_uid(client: KubeClient) -> str:
     """Return the uid of kube-system. Raises a KubeError where it cannot be read (it needs ``get`` on that namespace)."""
     found = await client.get(NAMESPACES, "kube-system", type=wire.Namespace)
     if not found.metadata.uid:

@@ -22,13 +22,13 @@ from isthmus.model.resources import IPAddress, IPNetwork, Protocol
 
 __all__ = [
     "ADDRESSES_ANNOTATION",
-    "NAMESPACE_PROJECTION",
-    "NODE_PROJECTION",
+    "NAMESPACE",
+    "NODE",
     "POD_CIDRS_ANNOTATION",
     "POOL_ANNOTATION",
     "SERVED_CONDITION",
-    "SERVICE_PROJECTION",
-    "SLICE_PROJECTION",
+    "SERVICE",
+    "SLICE",
     "Projection",
     "parse_namespace",
     "parse_node",
@@ -157,10 +157,10 @@ def parse_namespace(namespace: wire.Namespace) -> NamespaceFacts:
     return NamespaceFacts(name=meta.name, uid=meta.uid or "", labels=meta.labels or {})
 
 
-NODE_PROJECTION: Projection[NodeFacts] = Projection(NODES, wire.Node, parse_node)
-SERVICE_PROJECTION: Projection[ServiceFacts] = Projection(SERVICES, wire.Service, parse_service)
-SLICE_PROJECTION: Projection[SliceFacts] = Projection(ENDPOINT_SLICES, wire.Slice, parse_slice)
-NAMESPACE_PROJECTION: Projection[NamespaceFacts] = Projection(NAMESPACES, wire.Namespace, parse_namespace)
+NODE: Projection[NodeFacts] = Projection(NODES, wire.Node, parse_node)
+SERVICE: Projection[ServiceFacts] = Projection(SERVICES, wire.Service, parse_service)
+SLICE: Projection[SliceFacts] = Projection(ENDPOINT_SLICES, wire.Slice, parse_slice)
+NAMESPACE: Projection[NamespaceFacts] = Projection(NAMESPACES, wire.Namespace, parse_namespace)
 
 
 def _unique(values: Iterable[F | None]) -> tuple[F, ...]:

@@ -31,7 +31,7 @@ class TlsContexts:
         self._connection = connection
         self._clock = clock
         self._plain = connection.server.startswith("http:")
-        paths = (connection.ca_file, connection.client_certificate_file, connection.client_key_file)
+        paths = (connection.ca_file, connection.client_certificate, connection.client_key)
         self._files = tuple(path for path in paths if path is not None)
         self._context: ssl.SSLContext | None = None
         self._built_for: tuple[str | None, str | None] | None = None
@@ -85,12 +85,12 @@ def build_context(connection: Connection, credential: Credential | None = None) 
         if certificate and key:
             with _MemoryFile(certificate) as certificate_path, _MemoryFile(key) as key_path:
                 _load(context, certificate_path, key_path)
-        elif connection.client_certificate_file or certificate:
+        elif connection.client_certificate or certificate:
             with _MemoryFile(certificate or "") as certificate_path, _MemoryFile(key or "") as key_path:
                 _load(
                     context,
-                    certificate_path if certificate else connection.client_certificate_file or Path(),
-                    key_path if key else connection.client_key_file or Path(),
+                    certificate_path if certificate else connection.client_certificate or Path(),
+                    key_path if key else connection.client_key or Path(),
                 )
     except (ssl.SSLError, OSError, ValueError) as error:
         raise InputError(f"{place}: client certificate", f"cannot be used: {_reason(error)}") from error
