@@ -68,22 +68,27 @@ class AddressRange:
 def parse_address(value: object) -> IPAddress:
     """Return the address that ``value`` says; a zone, a prefix length or an IPv4-mapped IPv6 address is ``Wrong``."""
     if isinstance(value, IPv4Address | IPv6Address):
-        return value
+        return _canonical(value)
     if not isinstance(value, str):
         raise Wrong("must be an IP address in text", "put it in quotes")
     text = value.strip()
     if "/" in text:
         raise Wrong(f'"{value}" is a network, one address is wanted', f"write {text.split('/')[0]}")
     try:
-        address = ip_address(text)
+        return _canonical(ip_address(text))
+    except Wrong:
+        raise
     except ValueError as error:
         raise Wrong(f'"{value}" is not an IP address', "write it like 192.0.2.10 or 2001:db8::10") from error
+
+
+def _canonical(address: IPAddress) -> IPAddress:
+    """Return ``address`` if it is the one way to write it; two spellings of one address would be two claims of it."""
     if isinstance(address, IPv6Address):
         if address.scope_id is not None:
-            raise Wrong(f'"{value}" has a zone', f"write {text.split('%')[0]}")
+            raise Wrong(f'"{address}" has a zone', f"write {str(address).split('%')[0]}")
         if address.ipv4_mapped is not None:
-            # Two spellings of one address would be two claims of it.
-            raise Wrong(f'"{value}" is an IPv4 address in IPv6 clothes', f"write {address.ipv4_mapped}")
+            raise Wrong(f'"{address}" is an IPv4 address in IPv6 clothes', f"write {address.ipv4_mapped}")
     return address
 
 

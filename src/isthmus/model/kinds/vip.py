@@ -21,7 +21,13 @@ __all__ = ["Holder", "VirtualIP", "VirtualIPSpec", "VirtualIPStatus", "vip_addre
 
 
 def vip_name(address: IPAddress) -> str:
-    """Return the name of the claim of ``address``: ``192.0.2.1`` or ``2001-0db8-0000-0000-0000-0000-0000-0001``."""
+    """Return the name of the claim of ``address``: ``192.0.2.1`` or ``2001-0db8-0000-0000-0000-0000-0000-0001``.
+
+    An IPv4-mapped IPv6 address is that IPv4 address; a zone is ``Wrong``.
+    """
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    parse_address(address)
     return str(address) if isinstance(address, IPv4Address) else address.exploded.replace(":", "-")
 
 
