@@ -24,8 +24,8 @@ from isthmus.model.kinds.parse import FieldPath
 
 __all__ = ["Document", "Flaw", "read_documents"]
 
-# One document of ours is a few dozen nodes, a List of 10,000 objects some 300,000. More is an alias bomb.
-MOST_NODES = 2_000_000
+# Every node takes a character at least, so only aliases make more nodes than characters; this many more may be meant.
+ALIASED_NODES = 10_000
 
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MARKER = re.compile(r"^(?:---|\.\.\.)(?=\s|$)", re.MULTILINE)
@@ -97,7 +97,7 @@ def _read(chunk: str, line: int) -> Iterator[Document]:
     try:
         for node in yaml.compose_all(chunk, Loader=_LOADER):
             if node is not None:
-                yield _Builder(line).build(node)
+                yield _Builder(line, len(chunk) + ALIASED_NODES).build(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = line + (mark.line if mark is not None else 0)
@@ -113,9 +113,9 @@ def _read(chunk: str, line: int) -> Iterator[Document]:
 class _Builder:
     """Makes one document of its nodes."""
 
-    def __init__(self, offset: int) -> None:
+    def __init__(self, offset: int, most: int) -> None:
         self._offset = offset
-        self._left = MOST_NODES
+        self._left = most
         self._open: set[int] = set()
         self._document = Document(offset)
 
@@ -134,7 +134,7 @@ class _Builder:
         self._left -= 1
         if self._left < 0:
             if self._left == -1:
-                self._flaw(node, "is too large, or grows too large by its aliases")
+                self._flaw(node, "grows too large by its aliases")
             return None
         if id(node) in self._open:
             self._flaw(node, "holds an alias of itself", "write it out")
@@ -150,7 +150,12 @@ class _Builder:
         finally:
             self._open.discard(id(node))
 
+    def _plain(self, node: yaml.Node, tag: str) -> None:
+        if node.tag != f"{_TAG}{tag}":
+            self._flaw(node, f"has the tag {node.tag.removeprefix(_TAG)}", "write plain values")
+
     def _mapping(self, node: yaml.MappingNode, path: FieldPath) -> dict[str, Any]:
+        self._plain(node, "map")
         result: dict[str, Any] = {}
         seen: dict[str, int] = {}
         merged: list[yaml.Node] = []
@@ -175,6 +180,7 @@ class _Builder:
         return result
 
     def _sequence(self, node: yaml.SequenceNode, path: FieldPath) -> list[Any]:
+        self._plain(node, "seq")
         result = []
         for index, item in enumerate(node.value):
             self._document.lines[*path, index] = self._line(item)
