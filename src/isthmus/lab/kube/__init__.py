@@ -5,10 +5,11 @@ whatever CustomResourceDefinitions define, and can be told to misbehave.
 
 What it does not imitate: no garbage collection (owner references are stored and nothing follows them; propagation
 policies are read and ignored), no controllers but the allocator of node pod CIDRs and the emptying of a deleted
-namespace, no kubelet or proxy, no admission (webhooks, policies, CEL rules), no aggregation, no conversion between the
-versions of a custom resource but a changed apiVersion, no protobuf, no gzip, no roles (a user may do everything until
-denied), no client certificates, no exec, logs, scale or eviction, no node ports, and no fields' schema of built-in kinds
-beyond what its rules judge. It holds everything in memory and forgets it.
+namespace, no kubelet or proxy, no admission (webhooks, policies, CEL rules), no aggregation, no conversion between
+the versions of a custom resource but a changed apiVersion, no protobuf (but for reading what kubectl creates with
+it), no gzip, no roles (a user may do everything until denied), no client certificates, no exec, logs, scale or
+eviction, no node ports, and of built-in kinds no schema beyond what its rules judge. The Service ``default/kubernetes``
+is missing, only its address is kept free. It holds everything in memory and forgets it.
 """
 
 from isthmus.lab.kube.server import Endpoint, KubeApi, run_kube_api, serve

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from isthmus.lab.kube import discovery, status, wire
 from isthmus.lab.kube.access import Access
+from isthmus.lab.kube.catalogue import answer, is_catalogue
 from isthmus.lab.kube.faults import Faults
 from isthmus.lab.kube.kinds import Kinds, Resource
 from isthmus.lab.kube.listing import Page, list_page, read_query, start_watch
@@ -24,6 +25,7 @@ from isthmus.lab.kube.patch import json_patch, merge_patch, strategic_patch
 from isthmus.lab.kube.status import ApiError
 from isthmus.lab.kube.store import Record
 from isthmus.lab.kube.stream import Stream, stream_error
+from isthmus.lab.kube.tables import TableForm, table
 from isthmus.lab.kube.watching import Representation
 
 Json = dict[str, Any]
@@ -82,11 +84,9 @@ class Front:
         user = self.access.user(request.headers.get("Authorization", ""), path)
         if path in _HEALTH:
             return web.Response(text="ok")
-        if path == "/version":
-            return wire.respond(discovery.VERSION)
         parts = [unquote(part) for part in path.strip("/").split("/")]
-        if parts[0] not in ("api", "apis") or len(parts) <= (2 if parts[0] == "api" else 3):
-            return self._discover(request, parts)
+        if is_catalogue(parts):
+            return answer(self.kinds, request, parts)
         group, version, rest = ("", parts[1], parts[2:]) if parts[0] == "api" else (parts[1], parts[2], parts[3:])
         if any((group, version, rest[0]) == review[:3] for review in discovery.REVIEWS) and len(rest) == 1:
             if request.method != "POST":
@@ -95,32 +95,6 @@ class Front:
             return wire.respond(self.access.review(rest[0], user, body), 201)
         target = self._target(group, version, rest)
         return await self._act(request, user, target)
-
-    def _discover(self, request: web.Request, parts: list[str]) -> web.Response:
-        if request.method not in ("GET", "HEAD"):
-            raise status.method_not_allowed()
-        aggregated = "as=APIGroupDiscoveryList" in request.headers.get("Accept", "") and len(parts) == 1
-        if aggregated and "v=v2;" in request.headers["Accept"].replace("v2,", "v2;") and parts[0] in ("api", "apis"):
-            found: Json | None = discovery.aggregated(self.kinds, core=parts[0] == "api")
-            return wire.respond(found or {}, media=discovery.AGGREGATED)
-        match parts:
-            case ["api"]:
-                found = discovery.core_versions(request.host)
-            case ["api", version]:
-                found = discovery.resource_list(self.kinds, "", version)
-            case ["apis"]:
-                found = discovery.group_list(self.kinds)
-            case ["apis", group]:
-                found = discovery.group(self.kinds, group)
-            case ["apis", group, version]:
-                found = discovery.resource_list(self.kinds, group, version)
-            case [""]:
-                found = {"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/readyz", "/version"]}
-            case _:
-                found = None
-        if found is None:
-            raise status.no_such_path()
-        return wire.respond(found)
 
     def _target(self, group: str, version: str, rest: list[str]) -> Target:
         namespace = ""
@@ -192,9 +166,17 @@ class Front:
         code: int = 200,
         warnings: list[str] | None = None,
     ) -> web.Response:
-        if wire.form(request) == "metadata":
+        form = wire.form(request)
+        if form == "metadata":
             return wire.respond(wire.MetadataForm().write(record), code, warnings or ())
+        if form == "table":
+            body = table(resource, [record], {"resourceVersion": str(record.rv)}, include=self._include(request))
+            return wire.respond(body, code, warnings or ())
         return wire.respond(JsonForm(resource).write(record), code, warnings or ())
+
+    @staticmethod
+    def _include(request: web.Request) -> str:
+        return request.query.get("includeObject") or "Metadata"
 
     def _list(self, request: web.Request, target: Target) -> web.Response:
         resource = target.resource
@@ -203,15 +185,22 @@ class Front:
         if self.faults.is_emptied(resource.plural):
             page = Page([], page.rv)
         meta = wire.list_meta(page.rv, page.continue_token, page.remaining)
-        if wire.form(request) == "metadata":
+        form = wire.form(request)
+        if form == "metadata":
             return wire.respond(wire.write_metadata_list(page.records, meta))
+        if form == "table":
+            return wire.respond(table(resource, page.records, meta, include=self._include(request)))
         return wire.respond(wire.write_list(resource, page.records, meta))
 
     async def _watch(self, request: web.Request, target: Target) -> web.StreamResponse:
         resource, store = target.resource, self.objects.store
         query = read_query(resource, request.query, target.name)
         form = wire.form(request)
-        shown: Representation = wire.MetadataForm() if form == "metadata" else JsonForm(resource)
+        shown: Representation = JsonForm(resource)
+        if form == "metadata":
+            shown = wire.MetadataForm()
+        elif form == "table":
+            shown = TableForm(resource, self._include(request))
         try:
             start = start_watch(store, resource, target.namespace, query, shown, streaming=self.streaming)
         except ApiError as error:
@@ -220,7 +209,9 @@ class Front:
             raise
         start.watcher.frozen = self.faults.freeze_new
         try:
-            return await Stream(resource, query, start, lambda: store.rv, self.bookmark_every).run(request)
+            return await Stream(resource, query, start, lambda: store.rv, self.bookmark_every).run(
+                request, table=form == "table"
+            )
         finally:
             start.watcher.close()
             store.bucket(resource.bucket).watchers.discard(start.watcher)
@@ -265,6 +256,11 @@ class Front:
         if kind not in accepted:
             raise status.unsupported_media(accepted)
         body = wire.parse(await wire.read(request), kind)
+        if kind == wire.APPLY_PATCH:
+            return self._apply(request, target, body, options)
+        if options.force:
+            cause = status.forbidden_field("force", "may not be specified for non-apply patch")
+            raise status.invalid_kind("meta.k8s.io", "PatchOptions", "", [cause])
 
         def change(document: Json) -> Json:
             if kind == wire.JSON_PATCH:
@@ -280,9 +276,20 @@ class Front:
         record = self.objects.patch(resource, target.namespace, target.name, change, options)
         return self._show(request, resource, record, 200, options.warnings)
 
+    def _apply(self, request: web.Request, target: Target, body: Any, options: Options) -> web.Response:
+        if not request.query.get("fieldManager"):
+            cause = status.required("fieldManager", "is required for apply patch")
+            raise status.invalid_kind("meta.k8s.io", "PatchOptions", "", [cause])
+        if not isinstance(body, dict) or not isinstance(body.get("metadata") or {}, dict):
+            raise status.bad_request("the applied configuration is not an object")
+        if not body.get("kind") or not body.get("apiVersion"):
+            raise status.bad_request("invalid object type: kind and apiVersion must be set")
+        record, created = self.objects.apply(target.resource, target.namespace, target.name, body, options)
+        return self._show(request, target.resource, record, 201 if created else 200, options.warnings)
+
     async def _deletion(self, request: web.Request) -> tuple[Preconditions, Options]:
         data = await wire.read(request)
-        body = wire.parse(data, wire.media_type(request)) if data.strip() else {}
+        body = wire.parse(data, wire.media_type(request) or wire.JSON) if data.strip() else {}
         if not isinstance(body, dict):
             raise status.bad_request("the request body is not an object")
         wanted = body.get("preconditions") or {}

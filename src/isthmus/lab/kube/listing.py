@@ -47,11 +47,10 @@ class Query:
 
 def read_query(resource: Resource, parameters: Mapping[str, str], name: str = "") -> Query:
     """Return the parsed parameters; ``name`` narrows the selection to one object. Raises 400."""
-    described = f'"{resource.group}/{resource.version}, Resource={resource.plural}"'
     fields = parameters.get("fieldSelector", "")
     if name:
         fields = f"metadata.name={name}" + (f",{fields}" if fields else "")
-    selection = parse(parameters.get("labelSelector", ""), fields, resource.fields, described)
+    selection = parse(parameters.get("labelSelector", ""), fields, resource.fields)
     initial = parameters.get("sendInitialEvents", "")
     try:
         return Query(

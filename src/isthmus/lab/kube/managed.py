@@ -13,6 +13,7 @@ from typing import Any
 from isthmus.lab.kube.fieldsets import Path, from_fields_v1, leaves, to_fields_v1
 from isthmus.lab.kube.kinds import Resource
 from isthmus.lab.kube.metadata import timestamp
+from isthmus.lab.kube.status import bad_request
 
 Json = dict[str, Any]
 
@@ -96,6 +97,17 @@ def track(resource: Resource, obj: Json, old: Json | None, manager: str, subreso
     mine = managers.pop(who, Owned(set(), time))
     managers[who] = Owned(mine.paths | changed, time if changed else mine.time)
     write(obj["metadata"], managers)
+
+
+def keep(meta: Json, old: Json) -> None:
+    """Keep the managers of the old metadata, unless the client sends others; ``[{}]`` forgets them all. Raises 400."""
+    sent = meta.get("managedFields")
+    if sent and not (isinstance(sent, list) and all(isinstance(entry, dict) for entry in sent)):
+        raise bad_request("metadata.managedFields is not a list of objects")
+    if sent == [{}]:
+        del meta["managedFields"]
+    elif not sent and "managedFields" in old:
+        meta["managedFields"] = old["managedFields"]
 
 
 def _without_times(obj: Json) -> Json:

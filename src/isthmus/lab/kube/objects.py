@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from isthmus.lab.kube import managed, metadata, status
+from isthmus.lab.kube.apply import apply
 from isthmus.lab.kube.kinds import Kinds, Resource
 from isthmus.lab.kube.status import Cause, bad
 from isthmus.lab.kube.store import Record, Store, select_fields
@@ -87,7 +88,11 @@ class Objects:
 
     def create(self, resource: Resource, namespace: str, body: Json, options: Options = PLAINLY) -> Record:
         """Store a new object; raise 400, 404 (no such namespace), 409 or 422."""
-        obj = self._inward(resource, body, options)
+        return self._begin(resource, namespace, self._inward(resource, body, options), options)
+
+    def _begin(
+        self, resource: Resource, namespace: str, obj: Json, options: Options, *, track: bool = True
+    ) -> Record:
         meta = obj["metadata"]
         self._same_namespace(meta, namespace)
         if meta.get("resourceVersion"):
@@ -102,7 +107,8 @@ class Objects:
         self._judge(resource, obj, None)
         if self.store.get(resource.bucket, (namespace, meta["name"])) is not None:
             raise status.already_exists(resource, meta["name"])
-        managed.track(resource, obj, None, options.manager, options.subresource, self.now())
+        if track:
+            managed.track(resource, obj, None, options.manager, options.subresource, self.now())
         if options.dry_run:
             return self._draft(resource, obj)
         record = self.store.put(resource.bucket, obj, resource.fields)
@@ -140,6 +146,38 @@ class Objects:
             resource, record, self._inward(resource, change(self.show(resource, record)), options), options
         )
 
+    def apply(
+        self, resource: Resource, namespace: str, name: str, body: Json, options: Options
+    ) -> tuple[Record, bool]:
+        """Apply a configuration (server-side apply) and return the object with whether it is new; raise 409."""
+        wanted = self._inward(resource, body, options)
+        meta = wanted["metadata"]
+        if meta.get("managedFields"):
+            raise status.bad_request("metadata.managedFields must be nil")
+        if meta.get("name", name) != name:
+            message = f"the name of the object ({meta['name']}) does not match the name on the URL ({name})"
+            raise status.bad_request(message)
+        record = self.store.get(resource.bucket, (namespace, name))
+        if record is None and (options.subresource or meta.get("uid")):
+            raise status.not_found(resource, name)
+        if options.subresource == "status":
+            wanted = {key: value for key, value in wanted.items() if key in ("metadata", "status")}
+        elif resource.status and not (record is None and resource.keeps_status):
+            wanted.pop("status", None)
+        merged = apply(
+            resource,
+            record.obj() if record is not None else None,
+            wanted,
+            manager=options.manager,
+            subresource=options.subresource,
+            force=options.force,
+            now=self.now(),
+        )
+        merged["metadata"]["name"] = name
+        if record is None:
+            return self._begin(resource, namespace, merged, options, track=False), True
+        return self.replace(resource, record, merged, options, track=False), False
+
     def replace(
         self,
         resource: Resource,
@@ -164,8 +202,7 @@ class Objects:
             raise status.conflict(resource, name, why)
         metadata.carry_over(meta, old_meta)
         meta["resourceVersion"] = old_meta["resourceVersion"]
-        if not meta.get("managedFields") and "managedFields" in old_meta:
-            meta["managedFields"] = old_meta["managedFields"]
+        managed.keep(meta, old_meta)
         if options.subresource == "status":
             obj = self._only_status(resource, obj, old)
         elif resource.status:
@@ -243,10 +280,6 @@ class Objects:
         return Record(
             key, self.store.rv, msgspec.json.encode(obj), meta.get("labels") or {}, select_fields(obj, key, ())
         )
-
-    def inward(self, resource: Resource, body: Json, options: Options) -> Json:
-        """Return ``body`` in stored form; see ``_inward``."""
-        return self._inward(resource, body, options)
 
     def _inward(self, resource: Resource, body: Json, options: Options) -> Json:
         """Check the type meta and the fields, and return the body in stored form."""

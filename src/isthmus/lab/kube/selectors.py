@@ -109,8 +109,8 @@ def parse_labels(text: str) -> tuple[Test, ...]:
     return tuple(tests)
 
 
-def parse_fields(text: str, known: tuple[str, ...], described: str) -> tuple[tuple[Test, ...], str]:
-    """Return the tests of a field selector and the one name it asks for, if any; ``described`` is for the error."""
+def parse_fields(text: str, known: tuple[str, ...]) -> tuple[tuple[Test, ...], str]:
+    """Return the tests of a field selector and the one name it asks for, if any; raise 400."""
     tests: list[Test] = []
     name = ""
     for part in text.split(",") if text else []:
@@ -119,10 +119,7 @@ def parse_fields(text: str, known: tuple[str, ...], described: str) -> tuple[tup
             raise bad_request(f'invalid selector: "{text}"; can\'t understand "{part}"')
         key, operator, value = match.groups()
         if key not in ("metadata.name", "metadata.namespace", *known):
-            raise bad_request(
-                f'Unable to find {described} that match label selector "", field selector "{text}": '
-                f"field label not supported: {key}"
-            )
+            raise bad_request(f"field label not supported: {key}")
         if key == "metadata.name" and operator != "!=":
             name = value
         if operator == "!=":
@@ -132,9 +129,9 @@ def parse_fields(text: str, known: tuple[str, ...], described: str) -> tuple[tup
     return tuple(tests), name
 
 
-def parse(labels: str, fields: str, known: tuple[str, ...] = (), described: str = "") -> Selection:
+def parse(labels: str, fields: str, known: tuple[str, ...] = ()) -> Selection:
     """Return the selection of a request's ``labelSelector`` and ``fieldSelector``."""
     if not labels and not fields:
         return EVERYTHING
-    tests, name = parse_fields(fields, known, described)
+    tests, name = parse_fields(fields, known)
     return Selection(parse_labels(labels), tests, name)

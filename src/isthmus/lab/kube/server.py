@@ -10,27 +10,30 @@ import asyncio
 import contextlib
 import json
 import signal
+import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from isthmus.errors import LabError
-from isthmus.lab.kube import status
+from isthmus.lab.kube import crd, status
 from isthmus.lab.kube.access import Access
+from isthmus.lab.kube.admin import Admin
 from isthmus.lab.kube.certificates import make_identity, write_private
 from isthmus.lab.kube.corekinds import core_rules
 from isthmus.lab.kube.faults import Faults
 from isthmus.lab.kube.http import Front
 from isthmus.lab.kube.kinds import Kinds, Resource
+from isthmus.lab.kube.lifecycle import Lifecycle
 from isthmus.lab.kube.nodes import NodeRule, PodCIDRs
 from isthmus.lab.kube.objects import Objects, Options
 from isthmus.lab.kube.selectors import parse
 from isthmus.lab.kube.services import ServiceRule
-from isthmus.lab.kube.store import Backup, Record, Store
+from isthmus.lab.kube.store import Backup, Store
 
 Json = dict[str, Any]
 
@@ -48,6 +51,7 @@ class Endpoint:
     token: str
     host: str
     port: int
+    admin_url: str = ""  # empty without administration
 
 
 class KubeApi:
@@ -71,39 +75,20 @@ class KubeApi:
         ``tokens`` maps bearer tokens to users; ``history`` is how many events of each resource a watch can go back;
         ``bookmark_every`` is in seconds.
         """
-        self._services = ServiceRule(service_cidrs)
-        self._pod_cidrs = PodCIDRs(cluster_cidrs, node_masks)
+        services = ServiceRule(service_cidrs)
         self._tls = tls
         self.store = Store(history)
         self.faults = Faults()
-        rules = core_rules() | {"services": self._services, "nodes": NodeRule()}
+        rules = core_rules() | {"services": services, "nodes": NodeRule(), crd.BUCKET: crd.DefinitionRule()}
         self.kinds = Kinds(rules)
         self.objects = Objects(self.store, self.kinds)
         self.access = Access({"admin-token": "admin"} if tokens is None else tokens, self.faults)
         self._front = Front(
             self.objects, self.access, self.faults, streaming=streaming_lists, bookmark_every=bookmark_every
         )
-        self.store.listeners.append(self._follow)
-        if self._pod_cidrs.active:
-            self.objects.after_create["nodes"] = self._give_pod_cidrs
+        self._lifecycle = Lifecycle(self.objects, services, PodCIDRs(cluster_cidrs, node_masks))
         for name in FIRST_NAMESPACES:
             self.put({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}})
-
-    def _follow(self, bucket: str, old: Json | None, new: Json | None) -> None:
-        if bucket == "services":
-            self._services.changed(old, new)
-        elif bucket == "nodes":
-            self._pod_cidrs.changed(old, new)
-
-    def _give_pod_cidrs(self, resource: Resource, record: Record) -> None:
-        if record.obj()["spec"].get("podCIDRs"):
-            return
-        chosen = self._pod_cidrs.choose()
-        if chosen is not None:
-            body = self.objects.show(resource, record)
-            body["spec"] |= {"podCIDR": chosen[0], "podCIDRs": chosen}
-            options = Options(manager="kube-controller-manager")
-            self.objects.update(resource, "", record.key[1], body, options)
 
     def resource(self, word: str) -> Resource:
         """Return the resource called ``word`` (kind, plural or plural.group); raise 404."""
@@ -163,11 +148,7 @@ class KubeApi:
     def restore(self, backup: Backup) -> None:
         """Go back to ``backup`` as from an etcd snapshot: objects and resourceVersions go back, watches end."""
         self.store.restore(backup)
-        self._services.clear()
-        self._pod_cidrs.clear()
-        for bucket in ("services", "nodes"):
-            for record in self.store.bucket(bucket).objects.values():
-                self._follow(bucket, None, record.obj())
+        self._lifecycle.rebuild()
 
     def close_watches(self, kind: str = "", *, abrupt: bool = False) -> int:
         """End the open watches (of one kind) and return how many; ``abrupt`` resets their connections."""
@@ -202,11 +183,13 @@ class KubeApi:
         *,
         directory: Path | None = None,
         names: tuple[str, ...] = (),
+        admin: bool = False,
     ) -> AsyncIterator[Endpoint]:
         """Listen while the block runs; certificates and kubeconfig lie in a new directory (below ``directory``).
 
-        ``names`` are further addresses and names that the certificate is to be good for. Raises LabError when the
-        address cannot be listened on.
+        ``names`` are further addresses and names that the certificate is to be good for; ``admin`` opens a second port
+        on loopback through which another process can make things go wrong. Raises LabError when the address cannot be
+        listened on.
         """
         with tempfile.TemporaryDirectory(prefix="isthmus-kube-", dir=directory) as made:
             place = Path(made)
@@ -214,22 +197,19 @@ class KubeApi:
             if self._tls:
                 hosts = ("127.0.0.1", "::1", "localhost", "kubernetes.default.svc", host, *names)
                 context = (await asyncio.to_thread(make_identity, place, hosts)).server_context()
-            # Cancelling a handler when its client goes is what ends a quiet watch.
-            runner = web.AppRunner(
-                self._front.app(), handler_cancellation=True, access_log=None, shutdown_timeout=1.0
-            )
-            await runner.setup()
-            try:
-                site = web.TCPSite(runner, host, port, ssl_context=context)
-                try:
-                    await site.start()
-                except OSError as error:
-                    raise LabError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
-                real = int(runner.addresses[0][1])
-                yield self._endpoint(place, host, real)
-            finally:
-                self.close_watches()
-                await runner.cleanup()
+            async with contextlib.AsyncExitStack() as stack:
+                # Cancelling a handler when its client goes is what ends a quiet watch.
+                runner = web.AppRunner(
+                    self._front.app(), handler_cancellation=True, access_log=None, shutdown_timeout=1.0
+                )
+                real = await _listen(stack, runner, host, port, context)
+                endpoint = self._endpoint(place, host, real)
+                if admin:
+                    runner = web.AppRunner(Admin(self).app(), access_log=None, shutdown_timeout=1.0)
+                    real = await _listen(stack, runner, "127.0.0.1", 0, None)
+                    endpoint = replace(endpoint, admin_url=f"http://127.0.0.1:{real}")
+                stack.callback(self.close_watches)  # before the runners wait for their handlers
+                yield endpoint
 
     def _endpoint(self, place: Path, host: str, port: int) -> Endpoint:
         reach = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
@@ -251,6 +231,23 @@ class KubeApi:
         path = place / "kubeconfig"
         write_private(path, json.dumps(config, indent=2).encode())  # JSON is YAML
         return Endpoint(url, ca, path, token, host, port)
+
+
+async def _listen(
+    stack: contextlib.AsyncExitStack,
+    runner: web.AppRunner,
+    host: str,
+    port: int,
+    context: ssl.SSLContext | None,
+) -> int:
+    """Start ``runner`` on an address until ``stack`` unwinds, and return the port; raise LabError."""
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=context).start()
+    except OSError as error:
+        raise LabError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+    return int(runner.addresses[0][1])
 
 
 async def serve(

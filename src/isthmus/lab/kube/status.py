@@ -146,16 +146,20 @@ def conflict(resource: Named, name: str, why: str = "") -> ApiError:
     return ApiError(409, "Conflict", message, details=_details(resource, name))
 
 
-def apply_conflict(causes: list[Cause]) -> ApiError:
-    """Return 409 for an apply that wants fields of other managers."""
-    shown = "\n".join(f"- {cause.field}" for cause in causes)
-    lead = causes[0].message if len(causes) == 1 else ""
-    message = (
-        f"Apply failed with 1 conflict: {lead}: {causes[0].field}"
-        if lead
-        else f"Apply failed with {len(causes)} conflicts: conflicts:\n{shown}"
-    )
-    return ApiError(409, "Conflict", message, details={"causes": _causes(causes)})
+def apply_conflict(claims: list[tuple[str, str]]) -> ApiError:
+    """Return 409 for an apply that wants fields of others; a claim is (the other manager, the field)."""
+    causes = [Cause("FieldManagerConflict", f"conflict with {who}", field) for who, field in claims]
+    if len(claims) == 1:
+        said = f"1 conflict: {causes[0].message}: {causes[0].field}"
+    else:
+        by_manager: dict[str, list[str]] = {}
+        for who, field in claims:
+            by_manager.setdefault(who, []).append(field)
+        lines = [
+            f"conflicts with {who}:\n" + "\n".join(f"- {f}" for f in fields) for who, fields in by_manager.items()
+        ]
+        said = f"{len(claims)} conflicts: " + "\n".join(lines)
+    return ApiError(409, "Conflict", f"Apply failed with {said}", details={"causes": _causes(causes)})
 
 
 def _causes(causes: Iterable[Cause]) -> list[dict[str, str]]:

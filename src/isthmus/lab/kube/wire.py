@@ -13,7 +13,7 @@ import msgspec
 import yaml
 from aiohttp import web
 
-from isthmus.lab.kube import status
+from isthmus.lab.kube import protobuf, status
 from isthmus.lab.kube.kinds import Resource
 from isthmus.lab.kube.objects import JsonForm
 from isthmus.lab.kube.status import ApiError
@@ -23,6 +23,7 @@ Json = dict[str, Any]
 
 JSON = "application/json"
 YAML = "application/yaml"
+PROTOBUF = "application/vnd.kubernetes.protobuf"  # of a few kinds, and only inwards
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
@@ -49,9 +50,13 @@ def media_type(request: web.Request) -> str:
 def parse(data: bytes, kind: str) -> Any:
     """Return what a body of media type ``kind`` holds; raise 400 when it cannot be read."""
     try:
+        if kind == PROTOBUF:
+            return protobuf.decode(data)
         if kind in (YAML, APPLY_PATCH) and not data.lstrip().startswith(b"{"):
             return yaml.load(data, Loader=_Loader)
         return msgspec.json.decode(data)
+    except protobuf.Unreadable as error:
+        raise status.unsupported_media((JSON, YAML, f"{PROTOBUF} for a few kinds ({error})")) from error
     except (msgspec.DecodeError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise status.bad_request(f"error decoding the request body: {str(error)[:200]}") from error
 
@@ -68,8 +73,8 @@ async def read(request: web.Request) -> bytes:
 async def read_object(request: web.Request) -> Json:
     """Return the object of a create or update; raise 415 for a media type that is not read, 400 for no object."""
     kind = media_type(request) or JSON
-    if kind not in (JSON, YAML):
-        raise status.unsupported_media((JSON, YAML))
+    if kind not in (JSON, YAML, PROTOBUF):
+        raise status.unsupported_media((JSON, YAML, PROTOBUF))
     body = parse(await read(request), kind)
     if not isinstance(body, dict):
         raise status.bad_request("the request body is not an object")

@@ -1,0 +1,156 @@
+"""Server-side apply: merge what a manager wants into what is there, and remember who wants what.
+
+The rules of https://kubernetes.io/docs/reference/using-api/server-side-apply/: a field that somebody else owns with
+another value is a conflict, unless forced; a field that this manager no longer applies goes away, unless somebody else
+owns it too; two managers who apply the same value share it. Values merge by the kind's shapes: maps by key, keyed lists
+by item, sets by member, everything else as one piece.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from isthmus.lab.kube import managed
+from isthmus.lab.kube.fieldsets import Path, item_key, leaves, member_key, shown
+from isthmus.lab.kube.kinds import Resource
+from isthmus.lab.kube.managed import Manager, Owned
+from isthmus.lab.kube.metadata import timestamp
+from isthmus.lab.kube.shapes import KEY_DEFAULTS, FieldPath, Shapes
+from isthmus.lab.kube.status import apply_conflict, bad_request
+
+Json = dict[str, Any]
+
+_MISSING = object()
+
+
+def merge(live: Any, wanted: Any, path: FieldPath, shapes: Shapes) -> Any:
+    """Return ``live`` with ``wanted`` laid over it."""
+    shape = shapes.at(path)
+    if isinstance(wanted, dict) and isinstance(live, dict) and not shape.one_piece:
+        merged = dict(live)
+        for name, value in wanted.items():
+            merged[name] = merge(live.get(name), value, (*path, name), shapes)
+        return merged
+    if not isinstance(wanted, list):
+        return wanted
+    have = live if isinstance(live, list) else []
+    if shape.keys:
+        _check_keys(wanted, path, shape.keys)
+        merged_items = {item_key(item, shape.keys): item for item in have if isinstance(item, dict)}
+        for item in wanted:
+            key = item_key(item, shape.keys)
+            current = merged_items.get(key)
+            merged_items[key] = item if current is None else _merge_item(current, item, path, shapes)
+        return list(merged_items.values())
+    if shape.is_set:
+        members = {member_key(item): item for item in (*have, *wanted)}
+        return list(members.values())
+    return wanted
+
+
+def _merge_item(live: Json, wanted: Json, path: FieldPath, shapes: Shapes) -> Json:
+    return {**live, **{name: merge(live.get(name), value, (*path, name), shapes) for name, value in wanted.items()}}
+
+
+def _check_keys(items: list[Any], path: FieldPath, keys: tuple[str, ...]) -> None:
+    where = "." + ".".join(path)
+    seen: set[str] = set()
+    for index, item in enumerate(items):
+        if not isinstance(item, dict):
+            raise bad_request(f"failed to create typed patch object: {where}: element {index}: expected map")
+        for key in keys:
+            if key not in item and key not in KEY_DEFAULTS:
+                raise bad_request(
+                    f"failed to create typed patch object: {where}: element {index}: associative list with keys has an "
+                    f'element that omits key field "{key}" (and doesn\'t have default value)'
+                )
+        name = item_key(item, keys)
+        if name in seen:
+            raise bad_request(f"failed to create typed patch object: {where}: duplicate entries for key {name[2:]}")
+        seen.add(name)
+
+
+def _begins(path: Path, start: Path) -> bool:
+    return path[: len(start)] == start
+
+
+def _cut(node: Any, path: Path, fields: FieldPath, shapes: Shapes, keep: set[Path], here: Path) -> Any:
+    """Return ``node`` without what ``path`` names, and without containers that became empty by that."""
+    element, rest = path[0], path[1:]
+    place = (*here, element)
+    if isinstance(node, dict) and element.startswith("f:"):
+        name = element[2:]
+        if name not in node:
+            return node
+        left = _MISSING
+        if rest:
+            left = _cut(node[name], rest, (*fields, name), shapes, keep, place)
+            if left in ({}, []) and place not in keep:
+                left = _MISSING
+        cut = {key: value for key, value in node.items() if key != name or left is not _MISSING}
+        if left is not _MISSING:
+            cut[name] = left
+        return cut
+    if isinstance(node, list) and element.startswith("k:"):
+        keys = shapes.at(fields).keys
+        items = []
+        for item in node:
+            if not isinstance(item, dict) or item_key(item, keys) != element:
+                items.append(item)
+            elif rest:
+                items.append(_cut(item, rest, fields, shapes, keep, place))
+        return items
+    if isinstance(node, list) and element.startswith("v:"):
+        return [item for item in node if member_key(item) != element]
+    return node
+
+
+def apply(
+    resource: Resource,
+    live: Json | None,
+    wanted: Json,
+    *,
+    manager: str,
+    subresource: str,
+    force: bool,
+    now: datetime,
+) -> Json:
+    """Return the object that ``wanted``, applied by ``manager`` over ``live``, makes; raise 409 for conflicts.
+
+    All objects are in stored form. The outcome carries its ``managedFields``; defaults and validation come after.
+    """
+    shapes = resource.shapes
+    mine = leaves(wanted, shapes)
+    managers = managed.read(live["metadata"]) if live is not None else {}
+    who = Manager(manager, "Apply", resource.api_version, subresource)
+    before = managers.pop(who, Owned(set(), ""))
+    have = leaves(live, shapes) if live is not None else {}
+
+    claims: list[tuple[Manager, Path]] = []
+    for path, value in mine.items():
+        if have.get(path, value) != value:
+            claims += [(other, path) for other, owned in managers.items() if path in owned.paths]
+    if claims and not force:
+        raise apply_conflict([(_named(other), shown(path)) for other, path in claims])
+    for other, path in claims:
+        managers[other].paths.discard(path)
+
+    merged: Json = merge(live or {}, wanted, (), shapes)
+    others = set().union(*(owned.paths for owned in managers.values()))
+    wanted_paths = set(mine)
+    for path in sorted(before.paths - wanted_paths - others, key=len, reverse=True):
+        # Deepest first; a member stays while somebody still owns something below it.
+        if not any(_begins(other, path) for other in (*others, *wanted_paths)):
+            merged = _cut(merged, path, (), shapes, wanted_paths, ())
+    merged.setdefault("metadata", {})
+    managers[who] = Owned(wanted_paths, before.time if before.paths == wanted_paths else timestamp(now))
+    managed.write(merged["metadata"], managers)
+    return merged
+
+
+def _named(manager: Manager) -> str:
+    text = f'"{manager.name}"'
+    if manager.subresource:
+        text += f' with subresource "{manager.subresource}"'
+    return text + (f" using {manager.api_version}" if manager.operation == "Update" else "")
