@@ -35,13 +35,24 @@ def compare(
     if wanted is None or verdict is None:
         return None if observed is None else Change("delete", identity, observed, None)
     if observed is None:
-        holder = foreign.get(identity) or foreign.get(_shared_resource(wanted))
+        holder = holder_of(wanted, foreign)
         if holder is not None:
             return Conflict(identity, wanted.describe(), holder, verdict.scopes)
         return Change("create", identity, None, wanted, verdict.scopes)
     if observed == wanted:
         return None
     return Change("update", identity, observed, wanted, verdict.scopes)
+
+
+def holder_of(wanted: AnyResource, foreign: Mapping[str, str]) -> str | None:
+    """Return which foreign thing stands where ``wanted`` should, or none; only asked while nothing of ours stands there."""
+    if not foreign:
+        return None
+    holder = foreign.get(wanted.identity)
+    if holder is None and isinstance(wanted, Tunnel):
+        # Two VXLAN links with one VNI and port cannot both be up, whatever their names.
+        holder = foreign.get(f"vxlan {wanted.vni}/{wanted.port}")
+    return holder
 
 
 def lost(identity: str, verdict: Verdict) -> Iterable[Conflict]:
@@ -65,7 +76,3 @@ def _position(change: Change) -> tuple[bool, int, str]:
     delete = change.action == "delete"
     return (delete, -rank if delete else rank, change.identity)
 
-
-def _shared_resource(wanted: AnyResource) -> str:
-    # Two VXLAN links with one VNI and port cannot both be up, whatever their names.
-    return f"vxlan {wanted.vni}/{wanted.port}" if isinstance(wanted, Tunnel) else ""

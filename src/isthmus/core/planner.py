@@ -3,8 +3,10 @@
 A full pass asks every scope; a keyed pass asks only the dirty ones and what they touch. Both end in the same diff over
 the same wishes, so both come to the same plan for the same world (a property test holds them to that).
 
-The one confusing thing: nodes are asked before Services, because a pod on a node that cannot be reached is no member; when
-a node becomes reachable or stops being so, the Services with pods on it are asked again in the same pass.
+The one confusing thing: one scope's answer can move another's. A pod on a node that cannot be reached is no member, so
+nodes are asked before Services, and when a node becomes reachable or stops being so, the Services with pods on it are asked
+again in the same pass. Nodes and Services rest on what their link comes to (its tunnel, its addresses, its path), so when
+that moves, all of the link is asked.
 """
 
 from __future__ import annotations
@@ -12,20 +14,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
-import msgspec
-
 from isthmus.core import guard
-from isthmus.core.desire import desire, grounds
-from isthmus.core.diff import compare, lost, ordered
+from isthmus.core.desire import desire, grounds, path_of
+from isthmus.core.diff import compare, holder_of, lost, ordered
 from isthmus.core.ground import Ground
+from isthmus.core.known import Known
+from isthmus.core.paths import PATHS
+from isthmus.core.reach import Reach
 from isthmus.core.wishes import Verdict, Wishes
 from isthmus.core.world import World
 from isthmus.model.facts import DeviceFacts
 from isthmus.model.kinds import ALLOW_DELETES
 from isthmus.model.plan import Change, Conflict, Held, Plan, Refusal, Scope
-from isthmus.model.resources import AnyResource, Route
-
-_ASKED = {"node": 0, "link": 1, "service": 2}
+from isthmus.model.resources import AnyResource, Tunnel, stands_on
 
 
 class Spelled(Protocol):
@@ -56,10 +57,15 @@ class DevicePlanner:
         self.device_refusals: dict[str, tuple[Refusal, ...]] = {}
         self.held: dict[str, Held] = {}
         self.rechecks: dict[Scope, float] = {}
+        self.asked: set[Scope] = set()
         self.window = guard.DeleteWindow()
         self.allow_deletes = False
+        self.known = Known(world, device)
+        self.reach = Reach(self.wishes)
         self._adapt = adapt
-        self._joined: dict[tuple[str, str], frozenset[int]] = {}
+        self._grounds: dict[str, Ground] = {}
+        self._bases: dict[str, tuple[object, ...]] = {}
+        self._skipped: dict[tuple[str, str], set[Scope]] = {}
 
     # --- what comes in ------------------------------------------------------------------------------------------
 
@@ -89,25 +95,28 @@ class DevicePlanner:
             return
         self.observed.pop(change.identity, None)
         self.owners.pop(change.identity, None)
-        if not all(self._ordered(scope) for scope in change.scopes):
+        if not (change.scopes and all(self.known.ordered(scope) for scope in change.scopes)):
             self.window.add(now, 1)
 
     # --- what comes out -----------------------------------------------------------------------------------------
 
     def full(self, now: float) -> Plan:
         """Ask every scope and compare everything."""
-        scopes = self.world.scopes_of_device(self.device) | set(self.wishes.scopes()) | set(self.refusals)
-        self._ask(scopes, now)
-        scopes = set(self.refusals)
+        self._skipped.clear()
+        self.asked = self.world.scopes_of_device(self.device) | set(self.wishes.scopes()) | set(self.refusals)
+        self._ask(self.asked, now)
         self.conflicts.clear()
         self.device_refusals.clear()
         self.held.clear()
-        return self._plan({*self.wishes.identities(), *self.observed}, scopes, now)
+        identities = {*self.wishes.identities(), *self.observed}
+        for forgotten in self.owners.keys() - identities:
+            del self.owners[forgotten]
+        return self._plan(identities, set(self.refusals), now)
 
     def keyed(self, scopes: Iterable[Scope], now: float) -> Plan:
         """Ask ``scopes`` and those they touch, and compare only what they want or wanted."""
-        asked = set(scopes)
-        return self._plan(self._ask(asked, now), asked, now)
+        self.asked = set(scopes)
+        return self._plan(self._ask(self.asked, now), self.asked, now)
 
     def due(self, now: float) -> list[Scope]:
         """Return the scopes that time alone may have changed by ``now``."""
@@ -124,36 +133,59 @@ class DevicePlanner:
         by_scope = [refusal for _, found in sorted(self.refusals.items()) for refusal in found]
         return (*by_scope, *(refusal for _, found in sorted(self.device_refusals.items()) for refusal in found))
 
+    def complaint(self, scope: Scope) -> str | None:
+        """Return the first thing that is in the way of ``scope``, as a sentence, or none."""
+        if scope in self.refusals:
+            return self.refusals[scope][0].message
+        for identity in sorted(self.wishes.of(scope)):
+            for conflict in self.conflicts.get(identity, ()):
+                if scope in conflict.scopes:
+                    return f"{conflict.wanted} is taken by {conflict.holder}"
+            for refusal in self.device_refusals.get(identity, ()):
+                if refusal.scope == scope:
+                    return refusal.message
+        return None
+
     def joined_nodes(self, link: str) -> list[str]:
         """Return the nodes of ``link`` whose pods the device is set to reach, by name."""
-        return sorted(node for (of, node), versions in self._joined.items() if of == link and versions)
+        return self.reach.nodes(link)
 
     # --- asking -------------------------------------------------------------------------------------------------
 
     def _ask(self, scopes: set[Scope], now: float) -> set[str]:
-        ground = grounds(self.world, self.device, self.facts)
+        """Ask ``scopes``, add to them what else had to be asked, and return the identities that may have moved."""
+        ground = self._grounds = grounds(self.world, self.device, self.facts, self._grounds)
         touched: set[str] = set()
-        waiting = {kind: sorted(scope for scope in scopes if scope.kind == kind) for kind in _ASKED}
-        for scope in (*waiting["node"], *waiting["link"]):
+        scopes |= self._readable()
+        scopes |= {Scope("link", link) for link in {scope.link for scope in scopes}}
+        for scope in [scope for scope in scopes if scope.kind == "link"]:
             touched |= self._ask_one(scope, ground.get(scope.link), now)
-        services = set(waiting["service"]) | self._rejoin(set(waiting["node"]), touched, ground)
-        scopes |= services
-        for scope in sorted(services):
+            if self._moved(scope, ground.get(scope.link)):
+                scopes |= self._all_of(scope.link)
+        nodes = {scope for scope in scopes if scope.kind == "node"}
+        for scope in nodes:
+            touched |= self._ask_one(scope, ground.get(scope.link), now)
+        for node in self.reach.update(nodes, touched, self._barred):
+            if node.link in ground:
+                view = ground[node.link].cluster
+                scopes |= {Scope("service", node.link, "/".join(key)) for key in view.services_on(node.name)}
+        for scope in [scope for scope in scopes if scope.kind == "service"]:
             touched |= self._ask_one(scope, ground.get(scope.link), now)
         return touched
 
     def _ask_one(self, scope: Scope, ground: Ground | None, now: float) -> set[str]:
-        before = set(self.wishes.of(scope))
-        if self._unread(scope, ground):
-            return set()  # not knowing is no wish: what stands, stands
-        if ground is not None and self._ordered(scope):
+        if self.known.unread(scope):
+            # Not knowing is no wish: what stands, stands. The scope is asked as soon as it can be read.
+            self._skipped.setdefault((scope.kind, scope.link), set()).add(scope)
+            self.rechecks.pop(scope, None)
+            return set()
+        if ground is not None and self.known.ordered(scope):
             ground = None
 
         def joined(node: str, version: int) -> bool:
-            return version in self._joined.get((scope.link, node), frozenset())
+            return version in self.reach.joined(scope.link, node)
 
         found = desire(scope, ground, joined, now)
-        touched = self.wishes.replace(scope, found.resources, found.order)
         if found.refusals:
             self.refusals[scope] = tuple(found.refusals)
         else:
@@ -162,40 +194,65 @@ class DevicePlanner:
             self.rechecks.pop(scope, None)
         else:
             self.rechecks[scope] = found.recheck
-        return touched | before | set(self.wishes.of(scope))
+        touched = set(self.wishes.of(scope))
+        if ground is None or path_of(self.world, ground.link) is not None:
+            self.wishes.replace(scope, found.resources, found.order)
+        return touched | self.wishes.of(scope).keys()
 
-    def _rejoin(self, nodes: set[Scope], touched: set[str], ground: Mapping[str, Ground]) -> set[Scope]:
-        """Find out anew which nodes can be reached; return the Services that must hear of a difference."""
-        for identity in touched:
-            verdict = self.wishes.verdict(identity) if identity.startswith("route ") else None
-            if verdict is not None:
-                nodes.update(scope for scope in verdict.scopes if scope.kind == "node")
-                nodes.update(wish.scope for wish in verdict.losers if wish.scope.kind == "node")
-        services: set[Scope] = set()
-        for scope in nodes:
-            key = (scope.link, scope.name)
-            versions = self._versions(scope)
-            if versions == self._joined.get(key, frozenset()):
-                continue
-            if versions:
-                self._joined[key] = versions
-            else:
-                self._joined.pop(key, None)
-            if scope.link in ground:
-                view = ground[scope.link].cluster
-                services |= {Scope("service", scope.link, "/".join(s)) for s in view.services_on(scope.name)}
-        return services
+    def _readable(self) -> set[Scope]:
+        """Return the scopes that could not be asked when they were dirty and can be asked now."""
+        keys = [key for key, scopes in self._skipped.items() if not self.known.unread(next(iter(scopes)))]
+        return {scope for key in keys for scope in self._skipped.pop(key)}
 
-    def _versions(self, node: Scope) -> frozenset[int]:
-        versions = set()
-        for identity, resource in self.wishes.of(node).items():
-            if not isinstance(resource, Route):
+    def _moved(self, link: Scope, ground: Ground | None) -> bool:
+        """Say whether what the link's nodes and Services rest on is not what it was when they were last asked."""
+        if ground is None:
+            return self._bases.pop(link.link, None) is not None
+        name = path_of(self.world, ground.link)
+        path = PATHS[name] if name is not None else None
+        wanted = tuple(self.wishes.of(link).values())
+        basis = (
+            name,
+            ground.link,
+            ground.device,
+            self.world.cluster_kinds.get(ground.cluster.name),
+            self.facts,
+            wanted,
+            self.refusals.get(link),
+            tuple(self._missing(resource.name) for resource in wanted if isinstance(resource, Tunnel)),
+            tuple(path.source(ground, version) for version in (4, 6)) if path is not None else (),
+        )
+        before, self._bases[link.link] = self._bases.get(link.link), basis
+        return basis != before
+
+    def _all_of(self, link: str) -> set[Scope]:
+        kind = self.world.links.get(link)
+        now = self.world.scopes_of_link(kind) if kind is not None else set()
+        return now | {scope for known in (self.wishes.scopes(), self.refusals) for scope in known if scope.link == link}
+
+    def _barred(self, wanted: Mapping[str, AnyResource]) -> Collection[str]:
+        """Return which of ``wanted`` cannot stand: the device has no such thing, or it or its tunnel is somebody else's."""
+        refused = self._adapt(wanted).refused
+        out = set(refused)
+        missing: dict[str, bool] = {}
+        for identity, resource in wanted.items():
+            if identity in self.observed:
                 continue
-            verdict = self.wishes.verdict(identity)
-            taken = identity in self.foreign and identity not in self.observed
-            if verdict is not None and node in verdict.scopes and not taken:
-                versions.add(resource.prefix.version)
-        return frozenset(versions)
+            link = stands_on(resource)
+            if link is not None and link not in missing:
+                missing[link] = self._missing(link) is not None
+            if (link is not None and missing[link]) or holder_of(resource, self.foreign) is not None:
+                out.add(identity)
+        return out
+
+    def _missing(self, link: str) -> str | None:
+        """Return why our tunnel ``link`` cannot stand, or none: it stands, will stand, or is no tunnel of ours."""
+        identity = f"tunnel {link}"
+        verdict = self.wishes.verdict(identity)
+        if verdict is None or identity in self.observed:
+            return None
+        holder = holder_of(verdict.resource, self.foreign)
+        return self._adapt({identity: verdict.resource}).refused.get(identity) if holder is None else holder
 
     # --- comparing ----------------------------------------------------------------------------------------------
 
@@ -204,6 +261,7 @@ class DevicePlanner:
         wanted = {identity: verdict.resource for identity, verdict in verdicts.items() if verdict is not None}
         spelled = self._adapt(wanted)
         changes: list[Change] = []
+        waiting: list[Held] = []
         for identity in identities:
             verdict = verdicts[identity]
             self.conflicts.pop(identity, None)
@@ -216,19 +274,28 @@ class DevicePlanner:
                 if identity in spelled.refused:
                     self.device_refusals[identity] = _device_refusals(identity, verdict, spelled.refused[identity])
                     continue
+            elif identity not in self.observed:
+                self.owners.pop(identity, None)
             step = compare(
                 identity, verdict, spelled.resources.get(identity), self.observed.get(identity), self.foreign
             )
             if isinstance(step, Conflict):
                 conflicts.append(step)
             elif step is not None:
-                changes.append(step)
+                on = stands_on(step.resource) if step.action == "create" else None
+                missing = self._missing(on) if on is not None else None
+                if missing is None:
+                    changes.append(step)
+                else:
+                    waiting.append(Held(step, f"there is no {on} to put it on: {missing}"))
             if conflicts:
                 self.conflicts[identity] = tuple(conflicts)
         conflicts_now = [conflict for identity in identities for conflict in self.conflicts.get(identity, ())]
         refused = [refusal for identity in identities for refusal in self.device_refusals.get(identity, ())]
         refused += [refusal for scope in scopes for refusal in self.refusals.get(scope, ())]
         steps, held = self._allowed(changes, now)
+        held += waiting
+        self.held.update((item.change.identity, item) for item in held)
         return Plan(
             self.device,
             ordered(steps),
@@ -247,7 +314,9 @@ class DevicePlanner:
         steps = [change for change in changes if change.action != "delete"]
         free, held = guard.judge(
             [change for change in changes if change.action == "delete"],
-            guard.Knowledge(self.owners, self._doubt, self._absent, self._general_doubt(), self._ordered),
+            guard.Knowledge(
+                self.owners, self.known.doubt, self.known.absent, self.known.general(), self.known.ordered
+            ),
             limits,
             owned=len(self.observed),
             recent=self.window.count(now, limits.window),
@@ -259,47 +328,7 @@ class DevicePlanner:
         elif policy == "upsert-only":
             held += [Held(change, "the device's policy is upsert-only") for change in free]
             free = []
-        self.held.update((item.change.identity, item) for item in held)
         return [*steps, *free], held
-
-    # --- knowing ------------------------------------------------------------------------------------------------
-
-    def _unread(self, scope: Scope, ground: Ground | None) -> bool:
-        if self.world.config_doubt is not None:
-            return True
-        if ground is None:
-            return False
-        needed = {"node": {"nodes"}, "link": {"nodes"}, "service": {"nodes", "services", "endpointslices"}}
-        return bool(ground.cluster.pending & needed[scope.kind])
-
-    def _doubt(self, scope: Scope) -> str | None:
-        if self.world.config_doubt is not None:
-            return self.world.config_doubt
-        link = self.world.links.get(scope.link)
-        if link is None:
-            return None
-        needed = {"node": ("nodes",), "link": ("nodes",), "service": ("nodes", "services", "endpointslices")}
-        return self.world.view(link.spec.cluster).doubt(*needed[scope.kind])
-
-    def _absent(self, scope: Scope) -> str | None:
-        link = self.world.links.get(scope.link)
-        if link is None:
-            return f"ClusterLink {scope.link} is not in the configuration any more; that alone deletes nothing"
-        if self.device not in link.spec.devices:
-            return f"ClusterLink {scope.link} does not name {self.device} any more; that alone deletes nothing"
-        return None
-
-    def _general_doubt(self) -> str | None:
-        if self.world.config_doubt is not None:
-            return self.world.config_doubt
-        links = self.world.links_of_device(self.device)
-        if not links:
-            return f"no ClusterLink names {self.device}; that alone deletes nothing"
-        return next((doubt for link in links if (doubt := self.world.view(link.spec.cluster).doubt())), None)
-
-    def _ordered(self, scope: Scope) -> bool:
-        device, link = self.world.devices.get(self.device), self.world.links.get(scope.link)
-        return any(kind is not None and kind.metadata.deletion_timestamp is not None for kind in (device, link))
 
 
 def _device_refusals(identity: str, verdict: Verdict, reason: str) -> tuple[Refusal, ...]:
@@ -309,20 +338,18 @@ def _device_refusals(identity: str, verdict: Verdict, reason: str) -> tuple[Refu
 def restoring(
     planner: DevicePlanner, recorded: Iterable[tuple[AnyResource, tuple[Scope, ...]]]
 ) -> tuple[Change, ...]:
-    """Return what brings back a recorded state after a reboot: creates and updates only, never a delete, never a conflict.
+    """Return what brings back a recorded state after a reboot: creates only, and none on a device we only observe.
 
-    ``recorded`` is what was wanted when it was last known; the device's present state is the planner's observation.
+    ``recorded`` is what stood when it was last written down; what stands on the device now is newer and is left alone.
     """
+    kind = planner.world.devices.get(planner.device)
+    silent = kind is not None and kind.spec.policy == "observe"
     changes = []
     for resource, scopes in recorded:
         planner.owners.setdefault(resource.identity, scopes)
-        step = compare(
-            resource.identity,
-            Verdict(resource, scopes),
-            resource,
-            planner.observed.get(resource.identity),
-            planner.foreign,
-        )
+        if silent or resource.identity in planner.observed or any(planner.known.ordered(scope) for scope in scopes):
+            continue
+        step = compare(resource.identity, Verdict(resource, scopes), resource, None, planner.foreign)
         if isinstance(step, Change):
-            changes.append(msgspec.structs.replace(step, scopes=scopes))
+            changes.append(step)
     return ordered(changes)

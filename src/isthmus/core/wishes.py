@@ -35,6 +35,14 @@ class Verdict(msgspec.Struct, frozen=True):
     losers: tuple[Wish, ...] = ()
 
 
+def _precedence(wish: Wish) -> tuple[str, Scope]:
+    return wish.precedence
+
+
+def _first(wishes: dict[Scope, Wish]) -> Wish:
+    return min(wishes.values(), key=_precedence)
+
+
 class Wishes:
     """All wishes for one device, by scope and by identity; every operation costs what the scope's own wishes cost."""
 
@@ -68,13 +76,20 @@ class Wishes:
             return None
         if isinstance(found, Wish):
             return Verdict(found.resource, (found.scope,))
-        wishes = sorted(found.values(), key=lambda wish: wish.precedence)
+        wishes = sorted(found.values(), key=_precedence)
         first = wishes[0]
         return Verdict(
             first.resource,
             tuple(wish.scope for wish in wishes if wish.resource == first.resource),
             tuple(wish for wish in wishes if wish.resource != first.resource),
         )
+
+    def grants(self, identity: str, scope: Scope) -> bool:
+        """Say whether ``scope`` has its way at ``identity``: alone, first, or with a wish equal to the first."""
+        found = self._by_identity.get(identity)
+        if isinstance(found, Wish):
+            return found.scope == scope
+        return found is not None and scope in found and found[scope].resource == _first(found).resource
 
     def of(self, scope: Scope) -> dict[str, AnyResource]:
         """Return what ``scope`` wants, by identity."""

@@ -10,7 +10,7 @@ from one that was never read, or whose answer is in doubt, it is unknown, and :m
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import msgspec
 
@@ -20,7 +20,14 @@ from isthmus.model.plan import Scope
 from isthmus.model.resources import IPAddress, IPInterface
 
 PathName: TypeAlias = Literal["direct", "flannel", "overlay"]
-WATCHED = ("nodes", "services", "endpointslices", "namespaces")
+Facts: TypeAlias = NodeFacts | ServiceFacts | SliceFacts | NamespaceFacts
+_FACTS: dict[str, type[Facts]] = {
+    "nodes": NodeFacts,
+    "services": ServiceFacts,
+    "endpointslices": SliceFacts,
+    "namespaces": NamespaceFacts,
+}
+WATCHED = tuple(_FACTS)
 Holder = tuple[str, str, str]
 """Cluster, namespace and name of a Service that holds addresses."""
 
@@ -34,7 +41,10 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class ClusterView:
-    """One cluster's facts. ``pending``: kinds not read completely yet; ``suspect``: kinds whose answer is in doubt."""
+    """One cluster's facts. ``pending``: kinds not read completely yet; ``suspect``: kinds whose answer is in doubt.
+
+    ``stranger`` says that this is not the cluster it was before a restart; then nothing it does not have counts as gone.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -45,11 +55,14 @@ class ClusterView:
         self.slices: dict[ObjectKey, dict[str, SliceFacts]] = {}
         self.pending: set[str] = set(WATCHED)
         self.suspect: dict[str, str] = {}
+        self.stranger: str | None = None
         self._slice_owner: dict[ObjectKey, ObjectKey] = {}
         self._on_node: dict[str, dict[ObjectKey, int]] = {}
 
     def doubt(self, *kinds: str) -> str | None:
         """Return why absence means nothing here now, or none: the cluster is read and its answers are believed."""
+        if self.stranger is not None:
+            return f"cluster {self.name}: {self.stranger}"
         for kind in kinds or WATCHED:
             if kind in self.pending:
                 return f"cluster {self.name}: its {kind} have not been read yet"
@@ -145,6 +158,18 @@ class World:
 
     # --- the clusters' facts ------------------------------------------------------------------------------------
 
+    def put(self, cluster: str, kind: str, key: ObjectKey, facts: Facts | None) -> set[Scope]:
+        """Take one object of a watched ``kind`` (its plural); see the methods below for what is returned."""
+        assert facts is None or isinstance(facts, _FACTS[kind]), f"{kind} become {_FACTS[kind].__name__}"
+        if kind == "nodes":
+            return self.put_node(cluster, key[1], cast("NodeFacts | None", facts))
+        if kind == "services":
+            return self.put_service(cluster, key, cast("ServiceFacts | None", facts))
+        if kind == "endpointslices":
+            return self.put_slice(cluster, key, cast("SliceFacts | None", facts))
+        self.put_namespace(cluster, key[1], cast("NamespaceFacts | None", facts))
+        return set()
+
     def put_node(self, cluster: str, name: str, facts: NodeFacts | None) -> set[Scope]:
         """Take one Node; return its scope on every link, the links' own, and those of Services with pods on it."""
         view = self.view(cluster)
@@ -186,6 +211,8 @@ class World:
             view.namespaces.pop(name, None)
         else:
             view.namespaces[name] = facts
+            if name == "kube-system":
+                view.uid = facts.uid
 
     # --- scopes -------------------------------------------------------------------------------------------------
 

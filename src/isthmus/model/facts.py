@@ -47,7 +47,10 @@ class ServicePort(msgspec.Struct, frozen=True):
 
 
 class ServiceFacts(msgspec.Struct, frozen=True):
-    """A Service. ``ingress`` is what its status shows now; it is a hint, never trusted input (CVE-2020-8554)."""
+    """A Service. ``ingress`` is what its status shows now; it is a hint, never trusted input (CVE-2020-8554).
+
+    ``served`` is our own condition in its status (status, reason, message) and ``served_since`` its transition time.
+    """
 
     namespace: str
     name: str
@@ -65,6 +68,8 @@ class ServiceFacts(msgspec.Struct, frozen=True):
     publish_not_ready: bool = False
     labels: Mapping[str, str] = {}
     deleting: bool = False
+    served: tuple[str, str, str] | None = None
+    served_since: str = ""
     problems: tuple[str, ...] = ()
 
     @property

@@ -1,0 +1,164 @@
+"""All devices of one process: a worker each, and what the clusters' workers must know of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+import msgspec
+
+from isthmus.app.drivers import DRIVERS
+from isthmus.core.ground import Ground
+from isthmus.core.planner import DevicePlanner
+from isthmus.core.world import World
+from isthmus.drivers.base import Driver, ProbeResult, ProbeTarget
+from isthmus.errors import DeviceUnreachable
+from isthmus.loop.device import DeviceWorker, Memory
+from isthmus.model.facts import DeviceFacts
+from isthmus.model.kinds import EdgeDevice
+from isthmus.model.plan import Scope
+
+
+class Fleet:
+    """The devices' workers by name. ``passed`` hears of every pass, ``moved`` when a device's own interfaces changed."""
+
+    def __init__(
+        self,
+        world: World,
+        memory: Memory,
+        *,
+        passed: Callable[[str, Collection[Scope]], None],
+        moved: Callable[[str], None],
+        allow_deletes: bool = False,
+        drivers: Mapping[str, Callable[[EdgeDevice], Driver]] = DRIVERS,
+    ) -> None:
+        self._world = world
+        self._memory = memory
+        self._passed = passed
+        self._moved = moved
+        self._allow_deletes = allow_deletes
+        self._drivers = drivers
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._facts: dict[str, DeviceFacts] = {}
+        self._made_for: dict[str, EdgeDevice] = {}
+        self.workers: dict[str, DeviceWorker] = {}
+
+    # --- what devices there are ---------------------------------------------------------------------------------
+
+    async def follow(self) -> None:
+        """Start workers for new devices, stop those of devices that are gone, start anew those wired differently."""
+        for name in [name for name in self.workers if name not in self._world.devices]:
+            await self._end(name)
+        for name, device in self._world.devices.items():
+            made = self._made_for.get(name)
+            if made is not None and (made.spec.driver, made.spec.linux) != (device.spec.driver, device.spec.linux):
+                await self._end(name)
+            if name not in self.workers:
+                self._begin(name, device)
+
+    async def stop(self) -> None:
+        """Let every worker finish the change under way and remember its state."""
+        await asyncio.gather(*(self._end(name) for name in list(self.workers)))
+
+    def _begin(self, name: str, device: EdgeDevice) -> None:
+        driver = self._drivers[device.spec.driver](device)
+        planner = DevicePlanner(self._world, name, driver.adapt)
+        planner.allow_deletes = self._allow_deletes
+        worker = DeviceWorker(
+            planner,
+            driver,
+            self._memory,
+            on_pass=self._after_pass,
+            resync=lambda: self._world.devices[name].spec.resync if name in self._world.devices else 300.0,
+        )
+        self.workers[name] = worker
+        self._made_for[name] = device
+        self._tasks[name] = asyncio.create_task(worker.run(), name=f"device {name}")
+
+    async def _end(self, name: str) -> None:
+        worker, task = self.workers.pop(name), self._tasks.pop(name)
+        self._facts.pop(name, None)
+        self._made_for.pop(name, None)
+        await worker.stop()
+        try:
+            async with asyncio.timeout(10):
+                await asyncio.gather(task, return_exceptions=True)
+        except TimeoutError:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await worker.driver.close()
+
+    # --- what the devices are told ------------------------------------------------------------------------------
+
+    def touch(self, scopes: Iterable[Scope]) -> None:
+        """Have every device that ``scopes`` concern look at them again."""
+        per_device: dict[str, list[Scope]] = {}
+        for scope in scopes:
+            for device in self._world.devices_of(scope):
+                per_device.setdefault(device, []).append(scope)
+        for device, dirty in per_device.items():
+            if device in self.workers:
+                self.workers[device].dirty(dirty)
+
+    def look_at_everything(self, devices: Iterable[str] | None = None) -> None:
+        """Have ``devices`` (all, if none are named) make a full pass."""
+        for name in self.workers if devices is None else devices:
+            if name in self.workers:
+                self.workers[name].look_at_everything()
+
+    # --- what the devices tell ----------------------------------------------------------------------------------
+
+    def ground(self, link: str, device: str) -> Ground | None:
+        """Return where decisions for ``link`` on ``device`` stand, or none while the device was not observed yet."""
+        kinds = self._world.links.get(link), self._world.devices.get(device)
+        worker = self.workers.get(device)
+        if kinds[0] is None or kinds[1] is None or worker is None or not worker.planner.facts.interfaces:
+            return None
+        return Ground(self._world, kinds[0], kinds[1], worker.planner.facts)
+
+    def serves(self, scope: Scope) -> bool:
+        """Say whether some device carries out all that ``scope`` wants."""
+        return any(
+            self.workers[device].serves(scope) for device in self._world.devices_of(scope) if device in self.workers
+        )
+
+    def complaint(self, scope: Scope) -> str | None:
+        """Return why a device does not serve ``scope``, if one has said so."""
+        for device in self._world.devices_of(scope):
+            worker = self.workers.get(device)
+            if worker is None:
+                continue
+            if not worker.status.reachable and worker.status.error:
+                return f"{device}: {worker.status.error}"
+            found = worker.planner.complaint(scope)
+            if found is not None:
+                return f"{device}: {found}"
+        return None
+
+    async def probe(self, device: str, targets: Sequence[ProbeTarget]) -> Sequence[ProbeResult]:
+        """Send echo requests from ``device``."""
+        worker = self.workers.get(device)
+        if worker is None or not worker.status.reachable:
+            raise DeviceUnreachable(f"{device} cannot be asked now")
+        return await worker.driver.probe(targets)
+
+    def _after_pass(self, worker: DeviceWorker, scopes: Collection[Scope]) -> None:
+        name = worker.planner.device
+        if self._facts.get(name) != _places(worker.planner.facts):
+            self._facts[name] = _places(worker.planner.facts)
+            self._moved(name)
+        self._passed(name, scopes)
+
+
+def _places(facts: DeviceFacts) -> DeviceFacts:
+    """Return the interfaces and subnets that are not ours: what we add ourselves is no news."""
+    return DeviceFacts(
+        tuple(
+            msgspec.structs.replace(
+                interface,
+                addresses=tuple(a for a in interface.addresses if a.network.prefixlen < a.max_prefixlen),
+            )
+            for interface in facts.interfaces
+            if not interface.ours
+        )
+    )

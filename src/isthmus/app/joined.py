@@ -1,0 +1,166 @@
+"""One cluster as the controller has joined it: its watches, its worker, and the duties that write into its API."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from isthmus.app.fleet import Fleet
+from isthmus.core.allocate import Allocator, holders
+from isthmus.core.desire import path_of
+from isthmus.core.ground import DEVICE_LABEL
+from isthmus.core.world import Choice, World
+from isthmus.errors import IsthmusError
+from isthmus.kube.client import KubeClient
+from isthmus.kube.events import EventWriter, Regarding
+from isthmus.loop.cluster import ClusterWorker, Context
+from isthmus.loop.duties.attach import Attach
+from isthmus.loop.duties.choose import Choose
+from isthmus.loop.duties.service import Claims, Service
+from isthmus.loop.duties.standin import StandIn
+from isthmus.loop.session import ClusterSession, Heard
+from isthmus.model.facts import ServiceFacts
+from isthmus.telemetry import get_logger
+
+
+class JoinedCluster:
+    """Watches one cluster and keeps what we own in it; ``known_uid`` is who the cluster was before this start."""
+
+    def __init__(
+        self,
+        name: str,
+        client: KubeClient,
+        world: World,
+        fleet: Fleet,
+        allocator: Allocator,
+        claims: Claims,
+        *,
+        keep_choice: Callable[[str, Choice], Awaitable[None]],
+        keep_uid: Callable[[str], Awaitable[None]],
+        known_uid: str | None,
+    ) -> None:
+        self.name = name
+        self.client = client
+        self.version = ""
+        self._world = world
+        self._fleet = fleet
+        self._keep_uid = keep_uid
+        self._known_uid = known_uid
+        self._log = get_logger("app").bind(cluster=name)
+        self._task: asyncio.Task[None] | None = None
+        self._events = EventWriter(client)
+        context = Context(name, world, client, fleet, self._touch, time.time)
+        self.attach = Attach(context)
+        self.choose = Choose(context, fleet.probe, keep_choice)
+        self.service = Service(context, allocator, claims, self._tell)
+        self.worker = ClusterWorker(
+            name,
+            {"attach": self.attach, "standin": StandIn(context), "choose": self.choose, "service": self.service},
+        )
+        self.session = ClusterSession(name, client, world, heard=self._heard, read=self._read)
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to follow the cluster."""
+        self._task = asyncio.create_task(self._run(), name=f"cluster {self.name}")
+
+    async def stop(self) -> None:
+        """Stop following; nothing is taken back."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        async with self.client, asyncio.TaskGroup() as group:
+            group.create_task(self.session.run())
+            group.create_task(self.worker.run())
+            group.create_task(self._events.run())
+            group.create_task(self._ask_version())
+
+    async def _ask_version(self) -> None:
+        while not self.version:
+            try:
+                self.version = await self.client.version()
+            except IsthmusError:
+                await asyncio.sleep(5.0)
+
+    # --- what the cluster tells ---------------------------------------------------------------------------------
+
+    def _heard(self, heard: Heard) -> None:
+        match heard.kind:
+            case "nodes":
+                names = [key[1] for key in heard.keys]
+                nodes = self._world.view(self.name).nodes
+                for name in names:
+                    self.attach.learn(name, nodes.get(name))
+                self.worker.look("attach", names)
+                self._look_at_links(standins=any(self._stands_in(name) for name in names))
+            case "services":
+                self.worker.look("service", ["/".join(key) for key in heard.keys])
+            case "namespaces":
+                self.worker.look("service", list(self.service.waiting))
+        self._fleet.touch(heard.scopes)
+
+    def _read(self, kind: str) -> None:
+        if kind == "namespaces":
+            self._recognise()
+        self.look_at_everything()
+        self._fleet.look_at_everything(
+            {device for link in self._world.links_of_cluster(self.name) for device in link.spec.devices}
+        )
+
+    def _recognise(self) -> None:
+        """See whether this is the cluster it was before: another one behind the same URL deletes nothing."""
+        view = self._world.view(self.name)
+        if self._known_uid is None and view.uid:
+            self._known_uid = view.uid
+            keep = asyncio.create_task(self._remember_uid(view.uid))
+            keep.add_done_callback(lambda task: task.exception())
+        view.stranger = None
+        if self._known_uid is not None and view.uid != self._known_uid:
+            view.stranger = (
+                f"this is not the cluster it was (kube-system has uid {view.uid or 'none'}, it had {self._known_uid}); "
+                f"if that is meant, give the KubeCluster another name"
+            )
+            self._log.error("another cluster answers", reason=view.stranger)
+
+    async def _remember_uid(self, uid: str) -> None:
+        try:
+            await self._keep_uid(uid)
+        except IsthmusError as error:
+            self._log.warning("the cluster's identity is not kept", error=str(error))
+
+    def _stands_in(self, name: str) -> bool:
+        node = self._world.view(self.name).nodes.get(name)
+        return node is None or DEVICE_LABEL in node.labels
+
+    # --- what to look at ----------------------------------------------------------------------------------------
+
+    def look_at_everything(self) -> None:
+        """Have every node, link and Service of the cluster looked at again, Services by age."""
+        self.worker.look("attach", sorted(self._world.view(self.name).nodes))
+        self._look_at_links(standins=True)
+        self.worker.look("service", ["/".join(holder[1:]) for holder in holders(self._world, self.name)])
+
+    def _look_at_links(self, *, standins: bool) -> None:
+        for link in self._world.links_of_cluster(self.name):
+            if link.spec.path == "auto" and link.name not in self._world.choices:
+                self.worker.look("choose", [link.name])
+            if standins and path_of(self._world, link) == "flannel":
+                self.worker.look("standin", [f"{link.name}/{device}" for device in link.spec.devices])
+
+    def service_passed(self, name: str) -> None:
+        """Take the news that a device made a pass over a Service (``namespace/name``)."""
+        self.worker.look("service", [name])
+
+    def _touch(self, scopes: object) -> None:
+        assert isinstance(scopes, set | frozenset | list | tuple), "an iterable of scopes"
+        names = [scope.name for scope in scopes if scope.kind == "service"]
+        self.worker.look("service", names)
+        self._fleet.touch(scopes)
+
+    def _tell(self, service: ServiceFacts, reason: str, message: str, *, warning: bool) -> None:
+        regarding = Regarding("v1", "Service", service.name, service.namespace, service.uid)
+        self._events.tell(regarding, reason, message, warning=warning)

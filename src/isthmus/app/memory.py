@@ -1,0 +1,103 @@
+"""What outlives a process, behind the small doors that the loop knows: claims, choices, assignments, applied state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_interface
+
+from isthmus.core.world import Choice
+from isthmus.errors import StateError
+from isthmus.loop.device import Recorded
+from isthmus.loop.duties.service import Taken
+from isthmus.model.kinds import VirtualIP
+from isthmus.model.kinds.kind import Metadata
+from isthmus.model.plan import Scope
+from isthmus.model.resources import IPInterface, from_builtins, to_builtins
+from isthmus.registry.state import Claim, ClaimTaken, StateDirectory, StateReader
+from isthmus.telemetry import get_logger
+
+
+def claimed(claim: Claim) -> VirtualIP:
+    """Return a stored claim as the object a user knows."""
+    return VirtualIP(metadata=Metadata(name=claim.name), spec=claim.spec)
+
+
+def choice_of(value: Mapping[str, object]) -> Choice:
+    """Return a stored choice."""
+    rejected = value.get("rejected") or ()
+    assert isinstance(rejected, list | tuple), "we wrote it"
+    path = value["path"]
+    if path not in ("direct", "flannel", "overlay"):
+        raise StateError(f"the state directory holds a choice of an unknown path: {path!r}")
+    return Choice(path, str(value["why"]), tuple((str(p), str(w)) for p, w in rejected))
+
+
+def addresses_of(values: Mapping[str, object]) -> dict[str, tuple[IPInterface, ...]]:
+    """Return stored overlay addresses by device."""
+    return {
+        device: tuple(ip_interface(str(text)) for text in texts)
+        for device, texts in values.items()
+        if isinstance(texts, list)
+    }
+
+
+class StateMemory:
+    """The state directory, as claims and as the memory of what was applied."""
+
+    def __init__(self, state: StateDirectory) -> None:
+        self._state = state
+        self._log = get_logger("app")
+
+    async def create(self, vip: VirtualIP) -> None:
+        """Store the claim; raise ``Taken`` if its name exists."""
+        try:
+            await self._state.create_claim(vip)
+        except ClaimTaken as error:
+            raise Taken(claimed(error.claim)) from error
+
+    async def delete(self, vip: VirtualIP) -> None:
+        """Remove the claim if it is still this holder's."""
+        try:
+            await self._state.delete_claim(vip.name, vip.spec.holder)
+        except ClaimTaken as error:
+            raise Taken(claimed(error.claim)) from error
+
+    async def load(self, device: str) -> Recorded:
+        """Return what was last applied to ``device``; nothing, with a warning, if the record is damaged."""
+        try:
+            return recorded(await self._state.read_applied(device))
+        except StateError as error:
+            self._log.warning("the last applied state cannot be read", device=device, error=str(error))
+            return []
+
+    async def save(self, device: str, values: Recorded) -> None:
+        """Keep what is applied to ``device`` now."""
+        await self._state.write_applied(
+            device, [[to_builtins(resource), [to_builtins(scope) for scope in scopes]] for resource, scopes in values]
+        )
+
+
+class NoMemory:
+    """For a run that must leave no trace: remembers nothing."""
+
+    async def load(self, device: str) -> Recorded:
+        return []
+
+    async def save(self, device: str, recorded: Recorded) -> None:
+        return None
+
+
+def recorded(value: object) -> Recorded:
+    """Return a stored applied state; raise ``StateError`` if it does not parse."""
+    if value is None:
+        return []
+    try:
+        assert isinstance(value, list), "we wrote a list"
+        return [(from_builtins(resource), tuple(Scope(**scope) for scope in scopes)) for resource, scopes in value]
+    except (ValueError, TypeError, AssertionError) as error:
+        raise StateError(f"the last applied state does not parse: {error}") from error
+
+
+def read_only(state: StateReader) -> tuple[list[VirtualIP], dict[str, Choice]]:
+    """Return claims and choices of a state directory that another process may be using."""
+    return [claimed(claim) for claim in state.claims()], {n: choice_of(v) for n, v in state.choices().items()}

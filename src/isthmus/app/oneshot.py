@@ -1,0 +1,204 @@
+"""One look at everything, writing nothing: what ``isthmus plan``, ``explain`` and ``clean`` stand on.
+
+The clusters are listed once, the devices observed once, and what the controller would assign (addresses, overlay places, a
+path) is assigned in memory only, so that the plan shows where a running controller would end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+
+from isthmus.app import clusters
+from isthmus.app.drivers import DRIVERS
+from isthmus.app.memory import addresses_of, read_only
+from isthmus.core import attachment
+from isthmus.core.allocate import Allocator, holders
+from isthmus.core.choose import choose, neighbors_to_prove
+from isthmus.core.desire import path_of
+from isthmus.core.ground import Ground
+from isthmus.core.overlay_addresses import OverlayAddresses, device_addresses
+from isthmus.core.planner import DevicePlanner
+from isthmus.core.world import World
+from isthmus.drivers.base import Driver, ProbeTarget
+from isthmus.errors import InputError, IsthmusError
+from isthmus.loop.session import PROJECTIONS
+from isthmus.loop.snapshot import list_facts
+from isthmus.model.kinds import AddressPool, ClusterLink, EdgeDevice, KubeCluster, VirtualIP, vip_name
+from isthmus.model.kinds.kind import Metadata
+from isthmus.model.kinds.vip import Holder, VirtualIPSpec
+from isthmus.model.plan import Plan
+from isthmus.registry.files import load
+from isthmus.registry.state import StateDirectory
+
+
+class Oneshot:
+    """A world read once; use it as ``async with``. ``notes`` says what could not be read, and what that means."""
+
+    def __init__(self, config: Path, state: Path | None) -> None:
+        self.world = World()
+        self.planners: dict[str, DevicePlanner] = {}
+        self.drivers: dict[str, Driver] = {}
+        self.notes: list[str] = []
+        self.problems: list[InputError] = []
+        self._config = config
+        self._state = state
+        self._recorded: dict[str, Mapping[str, object]] = {}
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Oneshot:
+        try:
+            await self._read()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    def plan(self, device: str, *, allow_deletes: bool = False) -> Plan:
+        """Return the full plan for ``device``."""
+        planner = self.planners[device]
+        planner.allow_deletes = allow_deletes
+        return planner.full(time.time())
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        self._read_files()
+        self._read_state()
+        await asyncio.gather(*(self._read_cluster(name, kind) for name, kind in self.world.cluster_kinds.items()))
+        await asyncio.gather(*(self._observe(name, kind) for name, kind in self.world.devices.items()))
+        for link in self.world.links.values():
+            await self._settle(link)
+        self._claim()
+
+    def _read_files(self) -> None:
+        loaded = load(self._config, set(DRIVERS))
+        self.problems = list(loaded.problems)
+        for located in loaded.objects:
+            match located.object:
+                case KubeCluster() as cluster:
+                    self.world.cluster_kinds[cluster.name] = cluster
+                case EdgeDevice() as device:
+                    self.world.devices[device.name] = device
+                case ClusterLink() as link:
+                    self.world.links[link.name] = link
+                case AddressPool() as pool:
+                    self.world.pools[pool.name] = pool
+                case VirtualIP() as vip:
+                    self.world.put_vip(vip.name, vip)
+        self.world.config_doubt = None if loaded.readable else f"{self._config} cannot be read"
+
+    def _read_state(self) -> None:
+        if self._state is None or not self._state.exists():
+            self.notes.append("no state directory: addresses and paths are chosen as a fresh start would")
+            return
+        with StateDirectory.read(self._state) as reader:
+            vips, self.world.choices = read_only(reader)
+            for vip in vips:
+                self.world.put_vip(vip.name, vip)
+            for link in self.world.links:
+                self._recorded[link] = reader.assignments(f"overlay/{link}")
+
+    async def _read_cluster(self, name: str, kind: KubeCluster) -> None:
+        view = self.world.view(name)
+        try:
+            async with clusters.client(kind) as client:
+                for plural, projection in PROJECTIONS.items():
+                    for key, facts in (await list_facts(client, projection)).items():
+                        self.world.put(name, plural, key, facts)
+                    view.pending.discard(plural)
+        except IsthmusError as error:
+            self.notes.append(f"cluster {name} cannot be read ({error}); nothing of it is planned or deleted")
+
+    async def _observe(self, name: str, kind: EdgeDevice) -> None:
+        driver = DRIVERS[kind.spec.driver](kind)
+        planner = DevicePlanner(self.world, name, driver.adapt)
+        try:
+            await driver.open()
+            self._stack.push_async_callback(driver.close)
+            observation = await driver.observe()
+        except IsthmusError as error:
+            self.notes.append(f"device {name} cannot be read ({error}); it is left out")
+            await driver.close()
+            return
+        planner.see(observation.resources, observation.foreign, observation.facts)
+        self.planners[name], self.drivers[name] = planner, driver
+
+    # --- what a controller would assign -------------------------------------------------------------------------
+
+    def grounds(self, link: ClusterLink) -> list[Ground]:
+        """Return the grounds of the link's devices that could be read."""
+        return [
+            Ground(self.world, link, self.world.devices[device], self.planners[device].facts)
+            for device in link.spec.devices
+            if device in self.planners
+        ]
+
+    async def _settle(self, link: ClusterLink) -> None:
+        if link.spec.overlay is not None:
+            given = device_addresses(link, addresses_of(self._recorded.get(link.name, {})))
+            for device, addresses in given.items():
+                self.world.device_addresses[link.name, device] = addresses
+        grounds = self.grounds(link)
+        if not grounds:
+            return
+        if link.spec.path == "auto" and link.name not in self.world.choices:
+            found = []
+            for ground in grounds:
+                targets = [ProbeTarget(address) for address in neighbors_to_prove(ground)]
+                results = await self.drivers[ground.device_name].probe(targets) if targets else []
+                choice, rejected = choose(ground, {result.target.address: result.reached for result in results})
+                if choice is None:
+                    self.notes += [f"link {link.name}: {path}: {why}" for path, why in rejected]
+                    return
+                found.append(choice)
+            self.world.choices[link.name] = max(
+                found, key=lambda one: ("direct", "flannel", "overlay").index(one.path)
+            )
+        if path_of(self.world, link) == "overlay":
+            self._attach(link, grounds)
+
+    def _attach(self, link: ClusterLink, grounds: list[Ground]) -> None:
+        addresses = OverlayAddresses(self.world, link.name)
+        view = self.world.view(link.spec.cluster)
+        nodes = sorted(view.nodes.values(), key=lambda node: (node.created, node.name))
+        for node in nodes:
+            addresses.learn(node.name, node)
+        key = attachment.annotation(link.name)
+        for node in nodes:
+            if not grounds[0].takes_part(node):
+                continue
+            found = addresses.attachment(grounds[0], node, grounds)
+            if isinstance(found, str):
+                self.notes.append(f"link {link.name}: {found}")
+            elif node.annotations.get(key) != found.render():
+                changed = {**node.annotations, key: found.render()}
+                self.world.put_node(view.name, node.name, msgspec.structs.replace(node, annotations=changed))
+
+    def _claim(self) -> None:
+        allocator = Allocator(self.world)
+        for cluster in self.world.cluster_kinds:
+            if allocator.doubt(cluster) is not None:
+                continue
+            for holder in holders(self.world, cluster):
+                decision = allocator.decide(holder)
+                for claim in decision.claims:
+                    name = vip_name(claim.address)
+                    spec = VirtualIPSpec(
+                        address=claim.address,
+                        pool=claim.pool,
+                        holder=Holder(cluster=holder[0], namespace=holder[1], service=holder[2]),
+                    )
+                    self.world.put_vip(name, VirtualIP(metadata=Metadata(name=name), spec=spec))
+                for released in decision.release:
+                    self.world.put_vip(released, None)
+                for refused in decision.refused:
+                    self.notes.append(f"Service {holder[1]}/{holder[2]}: {refused.message}")

@@ -1,0 +1,95 @@
+"""Gives each node its place on the overlay: the annotation that its own agent realises.
+
+Several links can attach one node; each writes its own annotation under its own field manager, so that giving one up takes
+nothing of another's along.
+"""
+
+from __future__ import annotations
+
+from isthmus.core import attachment
+from isthmus.core.desire import path_of
+from isthmus.core.ground import DEVICE_LABEL, Ground
+from isthmus.core.overlay_addresses import OverlayAddresses
+from isthmus.kube.kinds import NODES
+from isthmus.loop.cluster import Context
+from isthmus.model.facts import NodeFacts
+from isthmus.model.kinds import ClusterLink
+from isthmus.telemetry import get_logger
+
+
+class Attach:
+    """Looks at one node: is it attached to every overlay link as it should be?"""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._links: dict[str, OverlayAddresses] = {}
+        self._log = get_logger("loop").bind(cluster=context.cluster)
+        self.waiting: dict[tuple[str, str], str] = {}
+
+    def learn(self, name: str, facts: NodeFacts | None) -> None:
+        """Take what one Node says now, for every overlay link."""
+        for addresses in self._links.values():
+            addresses.learn(name, facts)
+
+    def _addresses(self, link: str) -> OverlayAddresses:
+        if link not in self._links:
+            found = self._links[link] = OverlayAddresses(self._context.world, link)
+            for _, facts in sorted(self._context.world.view(self._context.cluster).nodes.items(), key=_age):
+                found.learn(facts.name, facts)
+        return self._links[link]
+
+    async def look(self, name: str) -> float | None:
+        """Write the node's annotations that differ; an address once given stays."""
+        view = self._context.world.view(self._context.cluster)
+        node = view.nodes.get(name)
+        if node is None or DEVICE_LABEL in node.labels or view.doubt("nodes"):
+            return None  # an address is only given when all that are taken are known
+        for link in self._context.world.links_of_cluster(self._context.cluster):
+            await self._one(link, node)
+        return None
+
+    async def _one(self, link: ClusterLink, node: NodeFacts) -> None:
+        key = attachment.annotation(link.name)
+        grounds = self._grounds(link)
+        if path_of(self._context.world, link) != "overlay" or link.metadata.deletion_timestamp is not None:
+            await self._write(link, node, None)
+            return
+        if grounds is None or not grounds[0].takes_part(node):
+            if grounds is not None:
+                await self._write(link, node, None)
+            return
+        found = self._addresses(link.name).attachment(grounds[0], node, grounds)
+        if isinstance(found, str):
+            if self.waiting.get((link.name, node.name)) != found:
+                self._log.warning("node not attached", link=link.name, node=node.name, reason=found)
+            self.waiting[link.name, node.name] = found
+            return
+        self.waiting.pop((link.name, node.name), None)
+        if node.annotations.get(key) != found.render():
+            await self._write(link, node, found.render())
+
+    def _grounds(self, link: ClusterLink) -> list[Ground] | None:
+        """Return the grounds of all the link's devices; none until each was observed, or peers would come and go."""
+        grounds = []
+        for device in link.spec.devices:
+            ground = self._context.devices.ground(link.name, device)
+            if ground is None:
+                return None
+            grounds.append(ground)
+        return grounds
+
+    async def _write(self, link: ClusterLink, node: NodeFacts, text: str | None) -> None:
+        key = attachment.annotation(link.name)
+        if text is None and key not in node.annotations:
+            return
+        metadata = {"name": node.name, "annotations": {} if text is None else {key: text}}
+        await self._context.client.apply(
+            NODES,
+            {"apiVersion": "v1", "kind": "Node", "metadata": metadata},
+            field_manager=f"isthmus-{link.name}"[:128],
+            force=True,
+        )
+
+
+def _age(item: tuple[str, NodeFacts]) -> tuple[str, str]:
+    return (item[1].created, item[0])

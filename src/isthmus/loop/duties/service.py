@@ -1,0 +1,196 @@
+"""Gives a Service its addresses, and says in the Service itself how it stands.
+
+A claim is made in the store first and believed only then; the address appears in the Service's status once a device serves
+it. What a Service no longer may have is given back, and whoever waits for an address is looked at again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from isthmus.core.allocate import Allocator, Claim, Decision
+from isthmus.core.services import is_ours
+from isthmus.core.world import Holder
+from isthmus.errors import KubeNotFound, StateError
+from isthmus.kube.kinds import SERVICES
+from isthmus.kube.parse import SERVED_CONDITION
+from isthmus.loop.cluster import Context
+from isthmus.model.facts import ServiceFacts
+from isthmus.model.kinds import VirtualIP, vip_name
+from isthmus.model.kinds.kind import Metadata
+from isthmus.model.kinds.vip import Holder as HolderPart
+from isthmus.model.kinds.vip import VirtualIPSpec
+from isthmus.model.plan import Scope
+from isthmus.model.resources import IPAddress
+from isthmus.telemetry import get_logger
+
+
+class Taken(StateError):
+    """The store says that somebody has that address; ``vip`` is the claim that stands."""
+
+    def __init__(self, vip: VirtualIP) -> None:
+        super().__init__(f"{vip.spec.address} is claimed by {vip.spec.holder or 'a reservation'}")
+        self.vip = vip
+
+
+class Claims(Protocol):
+    """Where claims are kept: a name can be created once, whoever tries."""
+
+    async def create(self, vip: VirtualIP) -> None:
+        """Store the claim; raise :class:`Taken` if its name exists."""
+
+    async def delete(self, vip: VirtualIP) -> None:
+        """Remove the claim if it is still this holder's; one that is gone already is no error."""
+
+
+class Tell(Protocol):
+    """Says a Kubernetes Event on a Service; neither waits nor fails."""
+
+    def __call__(self, service: ServiceFacts, reason: str, message: str, *, warning: bool) -> None: ...
+
+
+class Service:
+    """Looks at one Service (named ``namespace/name``)."""
+
+    def __init__(self, context: Context, allocator: Allocator, claims: Claims, tell: Tell) -> None:
+        self._context = context
+        self._allocator = allocator
+        self._claims = claims
+        self._tell = tell
+        self._log = get_logger("loop").bind(cluster=context.cluster)
+        self.waiting: dict[str, str] = {}
+        self._said: dict[str, tuple[str, str]] = {}
+
+    async def look(self, name: str) -> float | None:
+        """Claim, give back, and show what is true."""
+        namespace, _, service_name = name.partition("/")
+        holder: Holder = (self._context.cluster, namespace, service_name)
+        if self._allocator.doubt(self._context.cluster) is not None:
+            return None  # looked at again once the cluster is read
+        decision = self._allocator.decide(holder)
+        for claim in decision.claims:
+            await self._claim(claim)
+        for vip in decision.release:
+            await self._release(vip)
+        if decision.refused:
+            self.waiting[name] = "; ".join(refused.message for refused in decision.refused)
+        else:
+            self.waiting.pop(name, None)
+        await self._show(name, holder, decision)
+        return None
+
+    async def _claim(self, claim: Claim) -> None:
+        cluster, namespace, service = claim.holder
+        vip = VirtualIP(
+            metadata=Metadata(name=vip_name(claim.address)),
+            spec=VirtualIPSpec(
+                address=claim.address,
+                pool=claim.pool,
+                holder=HolderPart(cluster=cluster, namespace=namespace, service=service),
+            ),
+        )
+        try:
+            await self._claims.create(vip)
+        except Taken as taken:
+            # Somebody was faster; now we know, and the key comes back to decide anew.
+            self._context.touch(self._context.world.put_vip(taken.vip.name, taken.vip))
+            raise
+        self._log.info(
+            "address assigned", address=str(claim.address), pool=claim.pool, service=f"{namespace}/{service}"
+        )
+        self._context.touch(self._context.world.put_vip(vip.name, vip))
+        facts = self._context.world.view(cluster).services.get((namespace, service))
+        if facts is not None:
+            self._tell(facts, "AddressAssigned", f"{claim.address} from pool {claim.pool}", warning=False)
+
+    async def _release(self, name: str) -> None:
+        vip = self._context.world.vips.get(name)
+        if vip is None:
+            return
+        await self._claims.delete(vip)
+        self._log.info("address given back", address=str(vip.spec.address), was=str(vip.spec.holder))
+        self._context.touch(self._context.world.put_vip(name, None))
+        self._allocator.forget()
+        self._context.touch(self._scopes(sorted(self.waiting)))
+
+    def _scopes(self, names: Iterable[str]) -> set[Scope]:
+        links = self._context.world.links_of_cluster(self._context.cluster)
+        return {Scope("service", link.name, name) for link in links for name in names}
+
+    async def _show(self, name: str, holder: Holder, decision: Decision) -> None:
+        service = self._context.world.view(holder[0]).services.get((holder[1], holder[2]))
+        kind = self._context.world.cluster_kinds.get(holder[0])
+        if service is None or kind is None or service.deleting:
+            return
+        ours = is_ours(service, kind)
+        if not ours and service.served is None:
+            return  # never ours, and nothing of ours is in it
+        held = self._context.world.addresses_of(holder)
+        state = self._state(service, name, held, decision)
+        shown = [a for a in held if state[0] == "True" or a in service.ingress] if ours else []
+        if tuple(shown) == service.ingress and (state if ours else None) == service.served:
+            return
+        await self._write(service, shown, state if ours else None)
+        if ours and state[0] != "True" and self._said.get(name) != (state[1], state[2]):
+            self._said[name] = (state[1], state[2])
+            if state[1] not in ("Programming",):
+                self._tell(service, state[1], state[2], warning=True)
+
+    def _state(
+        self, service: ServiceFacts, name: str, held: list[IPAddress], decision: Decision
+    ) -> tuple[str, str, str]:
+        """Return status, reason and message of our condition."""
+        if decision.refused:
+            return "False", decision.refused[0].reason, "; ".join(refused.message for refused in decision.refused)
+        if not held:
+            return "False", "NoAddress", "no address is assigned yet"
+        scopes = self._scopes([name])
+        complaints = sorted({found for scope in scopes if (found := self._context.devices.complaint(scope))})
+        if any(self._context.devices.serves(scope) for scope in scopes):
+            addresses = ", ".join(str(address) for address in held)
+            if complaints:
+                return "True", "PartlyServed", f"{addresses}: {'; '.join(complaints)}"
+            return "True", "Served", addresses
+        if complaints:
+            return "False", "NotServed", "; ".join(complaints)
+        return "False", "Programming", "no device serves it yet"
+
+    async def _write(self, service: ServiceFacts, shown: list[IPAddress], state: tuple[str, str, str] | None) -> None:
+        status: dict[str, Any] = {
+            "loadBalancer": {"ingress": [_ingress(address) for address in shown]} if shown else {},
+        }
+        if state is not None:
+            changed = service.served is None or service.served[0] != state[0] or not service.served_since
+            since = _stamp(self._context.now()) if changed else service.served_since
+            status["conditions"] = [
+                {
+                    "type": SERVED_CONDITION,
+                    "status": state[0],
+                    "reason": state[1],
+                    "message": state[2],
+                    "lastTransitionTime": since,
+                }
+            ]
+        try:
+            await self._context.client.apply_status(
+                SERVICES,
+                {
+                    "apiVersion": "v1",
+                    "kind": "Service",
+                    "metadata": {"name": service.name, "namespace": service.namespace},
+                    "status": status,
+                },
+                force=True,
+            )
+        except KubeNotFound:
+            return  # deleted meanwhile; the watch tells
+
+
+def _ingress(address: IPAddress) -> dict[str, str]:
+    return {"ip": str(address)}
+
+
+def _stamp(now: float) -> str:
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
