@@ -66,6 +66,17 @@ def test_lists_are_their_items(tmp_path: Path) -> None:
     assert loaded.opaque == {tmp_path / "l.json"}
 
 
+def test_lines_in_lists(tmp_path: Path) -> None:
+    """An item of a List has the lines of its own fields, for its own problems and for those it has with others."""
+    item = "- apiVersion: isthmus.dev/v1alpha1\n  kind: AddressPool\n  metadata: {{name: {}}}\n  spec:\n    ranges: [{}]\n"
+    items = [("a", "192.0.2.0/24"), ("b", "192.0.2.7"), ("c", "192.0.2.7/24")]
+    file = write(tmp_path / "l.yaml", "kind: List\nitems:\n" + "".join(item.format(*one) for one in items))
+    assert [str(problem).partition(" (")[0] for problem in validate_files([file])] == [
+        f'{file}:17: AddressPool/c: spec.ranges[0]: "192.0.2.7/24" has host bits set',
+        f"{file}:12: AddressPool/b: spec.ranges: overlaps AddressPool a in 192.0.2.7",
+    ]
+
+
 def test_which_files_count(tmp_path: Path) -> None:
     """Files below the directory count by their ending; hidden ones do not, nor a second name of a file."""
     write(tmp_path / "a.yaml", pool("a", "192.0.2.1"))

@@ -6,6 +6,7 @@ its place. No I/O here: who has the text gives it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +74,7 @@ def read_text(file: Path, text: str, drivers: Collection[str] | None) -> FileCon
     broken: dict[Key, str] = {}
     opaque = False
     for document in read_documents(text, is_json=file.suffix.lower() == ".json"):
+        lines = _lines(document)
         for base, value in _objects(document):
             line = document.line_of(base)
             key = key_of(value)
@@ -81,11 +83,7 @@ def read_text(file: Path, text: str, drivers: Collection[str] | None) -> FileCon
             else:
                 parsed = parse(value, drivers=drivers)
             if parsed.object is not None:
-                size = len(base)
-                lines = (
-                    {path[size:]: at for path, at in document.lines.items() if path[:size] == base} if base else None
-                )
-                located.append(Located(parsed.object, file, line, lines or document.lines))
+                located.append(Located(parsed.object, file, line, lines[base]))
                 continue
             opaque = opaque or key is None
             if key is not None:
@@ -101,13 +99,29 @@ def read_text(file: Path, text: str, drivers: Collection[str] | None) -> FileCon
 def _objects(document: Document) -> Iterator[tuple[FieldPath, object]]:
     """Yield each object of ``document`` with the path it stands at: itself, or the items of a list of objects."""
     value = document.value
-    if isinstance(value, Mapping) and isinstance(value.get("items"), list) and "spec" not in value:
-        kind = value.get("kind")
-        if isinstance(kind, str) and kind.endswith("List"):
-            for index, item in enumerate(value["items"]):
-                yield ("items", index), item
-            return
-    yield (), value
+    if not _is_list(value):
+        yield (), value
+        return
+    for index, item in enumerate(value["items"]):
+        yield ("items", index), item
+
+
+def _is_list(value: object) -> bool:
+    """Return whether ``value`` is a List of objects (``kubectl get -o yaml`` prints one) and no object itself."""
+    if not isinstance(value, Mapping) or "spec" in value or not isinstance(value.get("items"), list):
+        return False
+    kind = value.get("kind")
+    return isinstance(kind, str) and kind.endswith("List")
+
+
+def _lines(document: Document) -> Mapping[FieldPath, Mapping[FieldPath, int]]:
+    """Return the lines of each object's fields, by the path the object stands at."""
+    if not _is_list(document.value):
+        return {(): document.lines}
+    lines: dict[FieldPath, dict[FieldPath, int]] = defaultdict(dict)
+    for path, line in document.lines.items():
+        lines[path[:2]][path[2:]] = line
+    return lines
 
 
 def _placed(file: Path, document: Document, base: FieldPath, key: Key | None, problem: FieldProblem) -> Problem:

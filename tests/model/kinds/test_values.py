@@ -13,7 +13,7 @@ from isthmus.model.kinds import KINDS, Wrong, vip_address, vip_name
 from isthmus.model.kinds.addresses import Family, Interval, merged, parse_range, without
 from isthmus.model.kinds.cluster import KubeClusterSpec
 from isthmus.model.kinds.duration import format_duration, parse_duration
-from isthmus.model.kinds.pool import AddressPoolSpec, shared
+from isthmus.model.kinds.pool import AddressPoolSpec, AddressPoolStatus, shared
 from isthmus.model.kinds.selector import LabelSelector
 
 intervals = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20)).map(lambda pair: (pair[0], pair[0] + pair[1])))
@@ -200,3 +200,11 @@ def test_families() -> None:
     for text, family in expected:
         assert parse_range(text).family == family
         assert str(parse_range(text)) == text
+
+
+def test_counts_fit_into_kubernetes() -> None:
+    """An IPv6 pool has more addresses than Kubernetes has integers; its status shows the largest there is."""
+    assert AddressPoolStatus(total=2**80, used=3).model_dump(include={"total", "used"}) == {
+        "total": 2**63 - 1,
+        "used": 3,
+    }

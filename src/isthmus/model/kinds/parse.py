@@ -91,7 +91,7 @@ def parse(document: object, *, drivers: Collection[str] | None = None) -> Parsed
         problems.append(FieldProblem(("metadata", "namespace"), f"a {model.__name__} has no namespace", "remove it"))
         document = {**document, "metadata": {name: value for name, value in metadata.items() if name != "namespace"}}
     try:
-        found = model.model_validate(document, context={"drivers": drivers}, by_alias=True, by_name=False, extra=None)
+        found = model.model_validate(document, context={"drivers": drivers}, by_alias=True, by_name=False)
     except ValidationError as error:
         problems.extend(
             _explained(details, model) for details in error.errors(include_url=False) if not _follows(details)

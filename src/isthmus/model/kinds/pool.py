@@ -11,9 +11,9 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from ipaddress import ip_network
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from isthmus.model.kinds.addresses import AddressRange, Family, Interval, IPAddress, IPRange, merged, without
 from isthmus.model.kinds.duration import Duration
@@ -182,13 +182,18 @@ def shared(ours: tuple[Interval, ...], theirs: tuple[Interval, ...]) -> tuple[In
     return merged(result)
 
 
-class AddressPoolStatus(Status):
-    """How full the pool is. Counts are text-free integers; an IPv6 pool's total stops at 2**63 - 1."""
+# Kubernetes' integers end here, and IPv6 pools do not: what is more is shown as this many.
+_MOST = 2**63 - 1
+Count = Annotated[Whole, AfterValidator(lambda value: min(value, _MOST))]
 
-    total: Whole | None = Field(default=None, description="Addresses in the pool.")
-    used: Whole | None = Field(default=None, description="Addresses that are claimed.")
-    free: Whole | None = Field(default=None, description="Addresses that can be claimed now.")
-    waiting: Whole | None = Field(default=None, description="Services that wait for an address of this pool.")
+
+class AddressPoolStatus(Status):
+    """How full the pool is; counts above 2**63 - 1 are shown as that."""
+
+    total: Count | None = Field(default=None, description="Addresses in the pool.")
+    used: Count | None = Field(default=None, description="Addresses that are claimed.")
+    free: Count | None = Field(default=None, description="Addresses that can be claimed now.")
+    waiting: Count | None = Field(default=None, description="Services that wait for an address of this pool.")
 
 
 class AddressPool(Kind):

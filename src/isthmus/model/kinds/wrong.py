@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from functools import lru_cache
 
 __all__ = ["Wrong", "closest"]
 
@@ -25,6 +26,12 @@ class Wrong(ValueError):
 
 def closest(word: str, known: Iterable[str]) -> str | None:
     """Return the one of ``known`` that ``word`` was most likely meant to be, whatever its case, or None."""
-    folded = {name.lower().replace("_", ""): name for name in sorted(known, reverse=True)}
+    return _closest(word, tuple(sorted(known)))
+
+
+# The same slip is often in many objects, and comparing a word with a thousand names takes a moment.
+@lru_cache(maxsize=256)
+def _closest(word: str, known: tuple[str, ...]) -> str | None:
+    folded = {name.lower().replace("_", ""): name for name in reversed(known)}
     found = difflib.get_close_matches(word.lower().replace("_", ""), folded, n=1, cutoff=0.6)
     return folded[found[0]] if found else None
