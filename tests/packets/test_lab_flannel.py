@@ -175,7 +175,12 @@ async def test_the_api_is_reachable_from_gateway_and_nodes(lab: Lab) -> None:
 
 async def test_a_workload_shows_up_as_service_and_slices(lab: Lab) -> None:
     """Publishing a workload makes what the endpointslice controller would, and states change in place."""
-    workload = Workload(name="web", pods=dict.fromkeys(lab.pod_names(), "ready"), families=("ipv4", "ipv6"))
+    workload = Workload(
+        name="web",
+        pods=dict.fromkeys(lab.pod_names(), "ready"),
+        families=("ipv4", "ipv6"),
+        ports=((80, "TCP"), (53, "UDP"), (53, "TCP")),
+    )
     await lab.publish(workload)
     slices = {item["metadata"]["name"]: item for item in lab.api.list("endpointslices")}
     assert set(slices) == {"web-ipv4-1", "web-ipv6-1"}
@@ -184,6 +189,9 @@ async def test_a_workload_shows_up_as_service_and_slices(lab: Lab) -> None:
         ["10.244.2.10"],
         ["10.244.3.10"],
     ]
+    ports = {one["name"]: one["targetPort"] for one in lab.api.get("services", "web")["spec"]["ports"]}
+    assert ports == {"tcp-80": 8080, "udp-53": 8053, "tcp-53": 8080}
+    assert {one["name"]: one["port"] for one in slices["web-ipv4-1"]["ports"]} == ports
     await lab.cluster.set_state(workload, {"pod2-1": "terminating"}, lab.network.pods)
     states = [one["conditions"] for one in lab.api.get("endpointslices", "web-ipv6-1")["endpoints"]]
     assert [state["ready"] for state in states] == [True, False, True]

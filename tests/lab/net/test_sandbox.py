@@ -92,6 +92,15 @@ def test_inside_one_is_root_over_a_network_of_ones_own() -> None:
     assert run([sys.executable, "-c", check]).stdout == "True\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has a sandbox without a user namespace")
+def test_root_has_the_same_sandbox_without_a_user_namespace() -> None:
+    """Where user namespaces are forbidden, root builds a network in a sandbox of its own all the same."""
+    build = BUILD.replace("sleep(1000)", "sleep(0)")
+    command = [*SANDBOX[:-1], "--mode", "root", "--", sys.executable, "-c", build]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (0, "built\n"), done.stderr
+
+
 def test_a_marker_from_elsewhere_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The marker of another sandbox, or an invented one, does not make a process believe it is inside."""
     monkeypatch.setenv(MARKER, "pid:[1]")

@@ -1,8 +1,8 @@
-"""Ask over the network, from inside a namespace: HTTP, UDP, ping. Each question has one typed answer, never an exception.
+"""Ask over the network, from inside a namespace: HTTP, UDP, ping. Each question has one typed answer, not an exception.
 
 These clients are small on purpose: one connection per request, no retries, no pool, so that what they report is what the
 network did. An `Answer` says which pod replied and which source address it saw; or, in `why`, the kind of failure that
-a person would act on. Link-layer questions (ARP, NDP) are `segment`'s.
+a person would act on. Only a namespace that is not there is a LabError. ARP and NDP are asked in `segment`, SCTP in `sctp`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from isthmus.lab.net.netns import socket_in
@@ -106,7 +106,7 @@ async def fetch(
             why, target, total_ms=_ms(began), size=len(received), detail=f"nothing more within {timeout:g} s"
         )
     except OSError as error:
-        return Answer(_why(error), target, total_ms=_ms(began), size=len(received), detail=_text(error))
+        return failure(error, target, began, len(received))
     finally:
         sock.close()
     return _read_reply(bytes(received), target, (connected - began) * 1000, _ms(began))
@@ -122,19 +122,7 @@ def _read_reply(reply: bytes, target: str, connect_ms: float, total_ms: float) -
         why = Why.RESET if not reply else Why.GARBLED
         detail = f"{lines[0][:60]!r}, {len(body)} of {expected} bytes"
         return Answer(why, target, connect_ms=connect_ms, total_ms=total_ms, size=len(body), detail=detail)
-    text = body.split(b"\n", 1)[0].decode(errors="replace")
-    fields = _fields(text)
-    return Answer(
-        Why.OK,
-        target,
-        pod=fields.get("pod", ""),
-        node=fields.get("node", ""),
-        source=fields.get("src", ""),
-        connect_ms=connect_ms,
-        total_ms=total_ms,
-        size=len(body),
-        body=text,
-    )
+    return replace(read_line(body, target, 0.0), connect_ms=connect_ms, total_ms=total_ms)
 
 
 async def ask_udp(
@@ -154,9 +142,14 @@ async def ask_udp(
     except TimeoutError:
         return Answer(Why.NO_ANSWER, target, total_ms=_ms(began), detail=f"nothing within {timeout:g} s")
     except OSError as error:
-        return Answer(_why(error), target, total_ms=_ms(began), detail=_text(error))
+        return failure(error, target, began)
     finally:
         sock.close()
+    return read_line(data, target, began)
+
+
+def read_line(data: bytes, target: str, began: float) -> Answer:
+    """Return the good answer in ``data``, whose first line a pod has written."""
     text = data.split(b"\n", 1)[0].decode(errors="replace")
     fields = _fields(text)
     return Answer(
@@ -169,6 +162,11 @@ async def ask_udp(
         size=len(data),
         body=text,
     )
+
+
+def failure(error: OSError, target: str, began: float, size: int = 0) -> Answer:
+    """Return the answer that the kernel's refusal amounts to."""
+    return Answer(_why(error), target, total_ms=_ms(began), size=size, detail=_text(error))
 
 
 async def ping(

@@ -15,10 +15,14 @@ from typing import Any, Literal
 
 from isthmus.lab.net.kubeapi import KubeClient
 from isthmus.lab.net.pods import HTTP_PORT, UDP_PORT
+from isthmus.lab.net.sctp import SCTP_PORT
 from isthmus.lab.net.topology import Family, NodePlan, PodPlan, Topology
 
 _PER_SLICE = 100
 State = Literal["ready", "starting", "terminating"]
+Protocol = Literal["TCP", "UDP", "SCTP"]
+# Where the lab's pods serve each protocol.
+TARGETS: dict[Protocol, int] = {"TCP": HTTP_PORT, "UDP": UDP_PORT, "SCTP": SCTP_PORT}
 _CONDITIONS: dict[State, dict[str, bool]] = {
     "ready": {"ready": True, "serving": True, "terminating": False},
     "starting": {"ready": False, "serving": False, "terminating": False},
@@ -28,22 +32,16 @@ _CONDITIONS: dict[State, dict[str, bool]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """A Service and the pods behind it; ``pods`` says in which state each one is."""
+    """A Service and the pods behind it; ``pods`` says in which state each one is, ``extra`` overrides fields of the spec."""
 
     name: str
     pods: Mapping[str, State]
     namespace: str = "default"
     kind: str = "LoadBalancer"
-    port: int = 80
-    protocol: Literal["TCP", "UDP"] = "TCP"
+    ports: tuple[tuple[int, Protocol], ...] = ((80, "TCP"),)
     families: tuple[Family, ...] = ("ipv4",)
     annotations: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def target_port(self) -> int:
-        """Return the port the lab's pods serve ``protocol`` on."""
-        return HTTP_PORT if self.protocol == "TCP" else UDP_PORT
 
 
 class Cluster:
@@ -146,12 +144,8 @@ class Cluster:
             "ipFamilies": ["IPv4" if family == "ipv4" else "IPv6" for family in workload.families],
             "ipFamilyPolicy": "RequireDualStack" if len(workload.families) > 1 else "SingleStack",
             "ports": [
-                {
-                    "name": "web",
-                    "port": workload.port,
-                    "protocol": workload.protocol,
-                    "targetPort": workload.target_port,
-                }
+                {"name": name, "port": port, "protocol": protocol, "targetPort": TARGETS[protocol]}
+                for name, port, protocol in _named(workload)
             ],
             **workload.extra,
         }
@@ -181,9 +175,17 @@ class Cluster:
                         },
                     },
                     "addressType": "IPv4" if family == "ipv4" else "IPv6",
-                    "ports": [{"name": "web", "port": workload.target_port, "protocol": workload.protocol}],
+                    "ports": [
+                        {"name": name, "port": TARGETS[protocol], "protocol": protocol}
+                        for name, _, protocol in _named(workload)
+                    ],
                     "endpoints": endpoints[start : start + _PER_SLICE],
                 }
+
+
+def _named(workload: Workload) -> list[tuple[str, int, Protocol]]:
+    """Return the ports with the names that join a Service's ports to its slices'."""
+    return [(f"{protocol.lower()}-{port}", port, protocol) for port, protocol in workload.ports]
 
 
 def _condition(*, ready: bool) -> dict[str, str]:

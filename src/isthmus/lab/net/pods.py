@@ -1,4 +1,4 @@
-"""What runs in the pods: a small HTTP server and a UDP echo that say who they are and whom they see.
+"""What runs in the pods: a small HTTP server, a UDP echo and an SCTP answer that say who they are and whom they see.
 
 One event loop serves all pods through sockets that belong to the pods' namespaces, so a hundred pods cost no process. The
 answer is one line, ``pod=pod1-1 node=node1 src=203.0.113.20``: the source address is the one the pod sees, which is what
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from isthmus.errors import LabError
+from isthmus.lab.net import sctp
 from isthmus.lab.net.netns import await_in
 from isthmus.lab.net.topology import PodPlan
 
@@ -30,6 +31,7 @@ _REQUEST_BYTES = 8192
 class _Served:
     servers: list[asyncio.Server] = field(default_factory=list)
     echoes: list[asyncio.DatagramTransport] = field(default_factory=list)
+    raw: list[socket.socket] = field(default_factory=list)
 
 
 class PodServers:
@@ -60,6 +62,9 @@ class PodServers:
                 server.close()
             for echo in served.echoes:
                 echo.close()
+            for raw in served.raw:
+                asyncio.get_running_loop().remove_reader(raw)
+                raw.close()
 
     async def stop_all(self) -> None:
         """Stop serving everywhere and drop open connections."""
@@ -85,31 +90,48 @@ class PodServers:
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
 
-        for listening, echo in await await_in(pod.name, lambda: _sockets(pod)):
+        for listening, echo, raw in await await_in(pod.name, lambda: _sockets(pod)):
             served.servers.append(await asyncio.start_server(answer, sock=listening))
             transport, _ = await loop.create_datagram_endpoint(lambda: _Echo(who), sock=echo)
             served.echoes.append(transport)
+            served.raw.append(raw)
+            loop.add_reader(raw, _answer_sctp, who, raw)
 
 
-def _sockets(pod: PodPlan) -> list[tuple[socket.socket, socket.socket]]:
-    """Bind a TCP and a UDP socket to each address of ``pod``; runs inside the pod's namespace."""
-    made: list[tuple[socket.socket, socket.socket]] = []
+def _sockets(pod: PodPlan) -> list[tuple[socket.socket, socket.socket, socket.socket]]:
+    """Bind a TCP, a UDP and a raw SCTP socket to each address of ``pod``; runs inside the pod's namespace."""
+    made: list[tuple[socket.socket, socket.socket, socket.socket]] = []
     for address in pod.addresses:
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
         stream = socket.socket(family, socket.SOCK_STREAM)
         packet = socket.socket(family, socket.SOCK_DGRAM)
+        raw = socket.socket(family, socket.SOCK_RAW, sctp.PROTOCOL)
         try:
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            stream.bind((str(address.ip), HTTP_PORT))
-            packet.bind((str(address.ip), UDP_PORT))
+            for sock, port in ((stream, HTTP_PORT), (packet, UDP_PORT), (raw, 0)):
+                sock.setblocking(False)
+                sock.bind((str(address.ip), port))
         except OSError as error:
-            stream.close()
-            packet.close()
+            for sock in (stream, packet, raw):
+                sock.close()
             raise LabError(f"{pod.name} cannot serve at {address.ip}: {error.strerror}") from error
-        stream.setblocking(False)
-        packet.setblocking(False)
-        made.append((stream, packet))
+        made.append((stream, packet, raw))
     return made
+
+
+def _answer_sctp(who: str, raw: socket.socket) -> None:
+    """Answer the INITs that wait on a pod's raw socket; packets to other ports are left alone."""
+    for _ in range(16):
+        try:
+            data, sender = raw.recvfrom(65536)
+        except OSError:
+            return
+        request = sctp.without_ip(data, raw.family)
+        reply = sctp.init_ack(request, f"{who} src={sender[0]}\n".encode())
+        if reply is not None and int.from_bytes(request[2:4], "big") == sctp.SCTP_PORT:
+            # A full send buffer loses the answer, as a network may; the client says "no answer".
+            with contextlib.suppress(OSError):
+                raw.sendto(reply, (sender[0], 0))
 
 
 async def _answer(who: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
