@@ -37,6 +37,31 @@ async def test_pods_reach_each_other_across_nodes(lab: Lab) -> None:
     assert lab.flanneld.notes == ()
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [{"families": ("ipv6",)}, {"families": ("ipv4",), "gateways": 2}, {"underlay_mtu": 9000, "offloads": True}],
+)
+async def test_other_shapes_of_lab_work_too(make_lab: MakeLab, numbers: dict[str, Any]) -> None:
+    """One family alone (the API then listens on that family), two gateways, jumbo frames: all pods reach all pods."""
+    lab = await make_lab(nodes=2, **numbers)
+    assert (await lab.reach(sources=lab.pod_names())).ok
+    last = lab.topology.families[-1]
+    mtu = lab.topology.underlay_mtu - (70 if last == "ipv6" else 50)
+    assert (await sizes("pod1-1", lab.network.pods[1].address(last), mtu)).ok
+
+
+async def test_a_nodes_second_pod_cidr_is_served_where_a_route_leads(make_lab: MakeLab) -> None:
+    """Pods have an address in each of their node's CIDRs; flannel carries the first, a route by hand the second."""
+    lab = await make_lab(nodes=2, pod_cidrs_per_node=2, families=("ipv4",))
+    plan = lab.network.nodes["node2"]
+    second = plan.pods[0].addresses[1].ip
+    assert str(second) == "10.245.2.10"
+    assert not (await fetch("pod1-1", second, HTTP_PORT, timeout=0.3)).ok
+    await ip_batch("node1", [f"route add {plan.pod_cidrs[1]} via {plan.leg.address('ipv4')}"])
+    await ip_batch("node2", [f"route add {lab.network.nodes['node1'].pod_cidrs[1]} via 192.0.2.1"])
+    assert (await fetch("pod1-1", second, HTTP_PORT)).pod == "pod2-1"
+
+
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
 async def test_large_bodies_pass_the_tunnel(lab: Lab, family: Any) -> None:
     """32 KiB arrive; the tunnel carries 1450 bytes of IPv4 and 1430 of IPv6, and not one more."""

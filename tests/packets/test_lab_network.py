@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.errors import InputError, LabError
+from isthmus.lab.net.build import Network
 from isthmus.lab.net.clients import Why, ask_udp, fetch, ping
 from isthmus.lab.net.command import command_in, ip_batch, run
 from isthmus.lab.net.netns import read_sysctl
@@ -30,13 +31,19 @@ async def test_twenty_nodes_are_built_in_under_two_seconds(make_network: MakeNet
 
 async def test_a_network_is_built_again_right_after_it_went_down() -> None:
     """The same names can be used again at once, although the kernel reaps namespaces later."""
-    from isthmus.lab.net.build import Network
-
     for _ in range(4):
         async with Network(Topology(nodes=2)) as network:
             assert (await ping("", network.nodes["node2"].leg.address("ipv4"))).ok
     assert (await run(["ip", "netns", "list"])).out == ""
     assert "control" not in (await run(["ip", "-o", "link"])).out
+
+
+async def test_a_second_network_in_one_sandbox_is_refused(make_network: MakeNetwork) -> None:
+    """Names are fixed: a second network is refused, and the first does not notice."""
+    network = await make_network(nodes=1)
+    with pytest.raises(LabError, match="one at a time"):
+        await make_network(nodes=1)
+    assert (await ping("", network.nodes["node1"].leg.address("ipv4"))).ok
 
 
 async def test_addresses_can_be_used_at_once_in_both_families(make_network: MakeNetwork) -> None:

@@ -39,7 +39,7 @@ class Network:
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
         self._nodes: dict[str, NodePlan] = {}
-        self._up = False
+        self._made: list[str] = []
 
     @property
     def nodes(self) -> Mapping[str, NodePlan]:
@@ -67,13 +67,15 @@ class Network:
         """Build everything; LabError says which line of which namespace the kernel refused."""
         if not in_sandbox():
             raise LabError("A lab's network is only built inside its sandbox: start through isthmus.lab.net.sandbox.")
-        topology = self.topology
-        plans = topology.node_plans
+        if self.exists(FABRIC):
+            raise LabError(
+                "There is a network in this sandbox already; names are fixed, so there can be one at a time."
+            )
+        plans = self.topology.node_plans
         fixed = [FABRIC, ROUTER, CLIENT_NEAR, CLIENT_FAR, *(gateway.name for gateway in self.gateways)]
-        self._up = True
+        names = [*fixed, *(name for plan in plans for name in batches.namespaces_of_node(plan))]
         try:
-            names = [*fixed, *(name for plan in plans for name in batches.namespaces_of_node(plan))]
-            await ip_batch("", [f"netns add {name}" for name in names])
+            await self._make(names)
             routers = {ROUTER, *(gateway.name for gateway in self.gateways), *(plan.name for plan in plans)}
             await self._settings(names, routers)
             await ip_batch("", self._links(plans))
@@ -86,12 +88,10 @@ class Network:
 
     async def down(self) -> None:
         """Take everything down; what was never built, or is gone, does not matter."""
-        if not self._up:
+        if not self._made:
             return
-        self._up = False
         self._nodes.clear()
-        listed = await run(["ip", "netns", "list"], check=False)
-        names = [line.split()[0] for line in listed.out.splitlines() if line.strip()]
+        names, self._made = self._made, []
         # The root's own leg first: a veth goes at once with its peer, while namespaces are reaped some time later.
         await run(["ip", "link", "delete", CONTROL_LINK], check=False)
         await run(["ip", "-force", "-batch", "-"], text="".join(f"netns del {name}\n" for name in names), check=False)
@@ -105,7 +105,7 @@ class Network:
             raise LabError(f"node{index} is there already")
         plan = self.topology.node(index)
         names = batches.namespaces_of_node(plan)
-        await ip_batch("", [f"netns add {name}" for name in names])
+        await self._make(names)
         await self._settings(names, {plan.name})
         await ip_batch("", self._node_links(plan))
         everyone = [*self._nodes.values(), plan]
@@ -123,7 +123,9 @@ class Network:
         plan = self._known(name)
         del self._nodes[name]
         await ip_batch(FABRIC, [f"link delete {plan.leg.port}"])
-        await ip_batch("", [f"netns del {gone}" for gone in batches.namespaces_of_node(plan)])
+        gone = batches.namespaces_of_node(plan)
+        await ip_batch("", [f"netns del {one}" for one in gone])
+        self._made = [one for one in self._made if one not in gone]
 
     async def set_node_link(self, name: str, *, up: bool) -> None:
         """Plug a node's underlay cable in or out; the node itself sees its carrier go, and keeps its addresses."""
@@ -146,6 +148,10 @@ class Network:
             return self._nodes[name]
         except KeyError:
             raise LabError(f"There is no node {name!r}; there are {', '.join(self._nodes) or 'none'}.") from None
+
+    async def _make(self, names: Sequence[str]) -> None:
+        self._made += names
+        await ip_batch("", [f"netns add {name}" for name in names])
 
     async def _settings(self, names: Sequence[str], routers: set[str]) -> None:
         plain = batches.sysctls(self.topology, forward=False)
