@@ -80,11 +80,11 @@ class Lifecycle:
                 found.setdefault((resource.bucket, record.key), (resource, record))
         return list(found.values())
 
-    def _empty_namespace(self, resource: Resource, record: Record) -> None:
+    def _empty_namespace(self, resource: Resource, record: Record) -> Record:
         namespace = record.key[1]
         obj = record.obj()
         obj["status"] = {**obj.get("status", {}), "phase": "Terminating"}
-        self._store.put(resource.bucket, obj, resource.fields)
+        record = self._store.put(resource.bucket, obj, resource.fields)
         self._emptying.add(namespace)
         try:
             for kind, content in self._contents(namespace):
@@ -92,6 +92,7 @@ class Lifecycle:
         finally:
             self._emptying.discard(namespace)
         self._finish_namespace(namespace)
+        return record
 
     def _finish_namespace(self, namespace: str) -> None:
         """Let a terminating namespace go once nothing is left in it."""

@@ -72,7 +72,7 @@ class Objects:
         self.kinds = kinds
         self.now = now
         self.after_create: dict[str, Callable[[Resource, Record], None]] = {}  # by bucket: the controllers there are
-        self.after_delete_mark: dict[str, Callable[[Resource, Record], None]] = {}
+        self.after_delete_mark: dict[str, Callable[[Resource, Record], Record]] = {}
 
     def get(self, resource: Resource, namespace: str, name: str) -> Record:
         """Return one object or raise 404."""
@@ -248,7 +248,7 @@ class Objects:
             meta["generation"] = meta.get("generation", 1) + 1
         record = self.store.put(resource.bucket, obj, resource.fields)
         if follow := self.after_delete_mark.get(resource.bucket):
-            follow(resource, record)
+            record = follow(resource, record)
             return record, self.store.get(resource.bucket, record.key) is None
         return record, False
 
