@@ -1,0 +1,62 @@
+"""Wires the node agent: its cluster, the host's own Linux driver, and a file that outlives a reboot."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from isthmus.agents.node import NodeAgent
+from isthmus.app.memory import recorded
+from isthmus.drivers.linux.driver import LinuxDriver
+from isthmus.errors import StateError
+from isthmus.kube.client import KubeClient
+from isthmus.kube.connection import in_cluster
+from isthmus.kube.kubeconfig import load
+from isthmus.model.resources import AnyResource, to_builtins
+from isthmus.registry.state import StateDirectory
+
+_DEVICE = "node"
+
+
+class _Kept:
+    def __init__(self, state: StateDirectory) -> None:
+        self._state = state
+
+    async def load(self) -> list[AnyResource]:
+        try:
+            return [resource for resource, _ in recorded(await self._state.read_applied(_DEVICE))]
+        except StateError:
+            return []  # damaged: the API says soon enough what should be
+
+    async def save(self, resources: list[AnyResource]) -> None:
+        await self._state.write_applied(_DEVICE, [[to_builtins(resource), []] for resource in resources])
+
+
+async def run_node_agent(
+    node: str,
+    *,
+    kubeconfig: Path | None,
+    state: Path,
+    installation: str,
+    protocol: int,
+    stop: asyncio.Event,
+    clean: bool = False,
+) -> int:
+    """Run the agent of ``node`` until ``stop`` is set; with ``clean``, only remove what is ours and return how much."""
+    connection = load(kubeconfig, None) if kubeconfig is not None else in_cluster()
+    driver = LinuxDriver(installation=installation, protocol=protocol)
+    async with StateDirectory(state) as opened, KubeClient(connection) as client:
+        agent = NodeAgent(node, client, driver, _Kept(opened))
+        try:
+            if clean:
+                return await agent.clean()
+            running, stopping = asyncio.create_task(agent.run()), asyncio.create_task(stop.wait())
+            done, pending = await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+            for task in done:
+                task.result()
+            return 0
+        finally:
+            await driver.close()

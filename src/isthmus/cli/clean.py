@@ -1,0 +1,44 @@
+"""``isthmus clean``: take everything that is ours off a device, because a person says so."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from isthmus.cli import EXIT_FAILED
+from isthmus.cli.options import config_option, json_option
+from isthmus.cli.render import emit_json, note, plan_line
+from isthmus.telemetry import setup_logging
+
+
+@click.command()
+@config_option
+@click.option("--device", "only", multiple=True, help="Only this device; may be given several times.")
+@click.option("--yes", is_flag=True, help="Do it; without this, only show what would go.")
+@json_option
+def command(config: Path, only: tuple[str, ...], yes: bool, as_json: bool) -> int:
+    """Remove everything that carries our owner mark from the devices in --config; leave everything else.
+
+    Stop the controller first, or it puts everything back. Without --yes nothing is changed.
+    """
+    setup_logging(level="warning")
+    return asyncio.run(_run(config, only, yes, as_json))
+
+
+async def _run(config: Path, only: tuple[str, ...], yes: bool, as_json: bool) -> int:
+    from isthmus.app.cleaning import clean
+
+    outcomes = await clean(config, only, really=yes)
+    if as_json:
+        emit_json([{"device": o.device, "change": o.text, "result": o.result, "reason": o.reason} for o in outcomes])
+    else:
+        for outcome in outcomes:
+            plan_line(f"{outcome.text}" + (f"   {outcome.result}: {outcome.reason}" if outcome.reason else ""))
+        verb = "removed" if yes else "would be removed; say --yes to do it"
+        click.echo(f"{len(outcomes)} things {verb}")
+    failed = [outcome for outcome in outcomes if outcome.result not in ("done", "pending")]
+    if failed:
+        note(f"{len(failed)} things could not be removed")
+    return EXIT_FAILED if failed else 0

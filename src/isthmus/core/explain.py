@@ -1,0 +1,218 @@
+"""Why a node, a pod CIDR, a pod or a VIP is as it is: hop by hop, from the facts over the wish to the device.
+
+An explanation is a list of hops, each with a verdict: it holds, it does not, or it is only told. What is wanted stands
+beside what was observed, so that the first hop that does not hold is where to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address, ip_network
+
+import msgspec
+
+from isthmus.core import attachment
+from isthmus.core.desire import path_of
+from isthmus.core.ground import DEVICE_LABEL
+from isthmus.core.planner import DevicePlanner
+from isthmus.core.world import Holder, World
+from isthmus.model.facts import NodeFacts
+from isthmus.model.kinds import ClusterLink, vip_name
+from isthmus.model.plan import Scope
+from isthmus.model.resources import IPAddress
+
+
+class Hop(msgspec.Struct, frozen=True):
+    """One step: which stage it is, what is said, and whether it holds (none: it is only told)."""
+
+    stage: str
+    text: str
+    ok: bool | None = None
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Everything about one subject."""
+
+    subject: str
+    hops: tuple[Hop, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Say whether nothing on the way is broken."""
+        return bool(self.hops) and all(hop.ok is not False for hop in self.hops)
+
+
+def explain(what: str, world: World, planners: Mapping[str, DevicePlanner]) -> Explanation | None:
+    """Return the explanation of ``what`` (node name, pod CIDR, pod address, VIP, ``namespace/service``), or none."""
+    hops = list(_node(what, world, planners)) or list(_service(what, world, planners))
+    if not hops:
+        hops = list(_address(what, world, planners))
+    return Explanation(what, tuple(hops)) if hops else None
+
+
+# --- nodes ------------------------------------------------------------------------------------------------------
+
+
+def _node(name: str, world: World, planners: Mapping[str, DevicePlanner]) -> Iterator[Hop]:
+    for cluster, view in sorted(world.clusters.items()):
+        node = view.nodes.get(name)
+        if node is not None:
+            yield from _node_facts(cluster, node)
+            for link in world.links_of_cluster(cluster):
+                yield from _node_on_link(world, link, node, planners)
+
+
+def _node_facts(cluster: str, node: NodeFacts) -> Iterator[Hop]:
+    addresses = ", ".join(str(address) for address in node.addresses) or "none"
+    yield Hop("cluster", f"node {node.name} of {cluster}: InternalIP {addresses}", bool(node.addresses))
+    cidrs = ", ".join(str(prefix) for prefix in node.pod_cidrs) or "none"
+    yield Hop("cluster", f"pod CIDR {cidrs}", bool(node.pod_cidrs))
+    yield Hop("cluster", "Ready" if node.not_ready_since is None else "NotReady", node.not_ready_since is None)
+    for problem in node.problems:
+        yield Hop("cluster", problem, False)
+
+
+def _node_on_link(
+    world: World, link: ClusterLink, node: NodeFacts, planners: Mapping[str, DevicePlanner]
+) -> Iterator[Hop]:
+    if DEVICE_LABEL in node.labels:
+        yield Hop("link", f"{link.name}: this Node stands for device {node.labels[DEVICE_LABEL]}")
+        return
+    if not link.spec.node_selector.matches(node.labels):
+        yield Hop("link", f"{link.name}: its nodeSelector leaves this node out")
+        return
+    yield from _path(world, link)
+    text = node.annotations.get(attachment.annotation(link.name))
+    if path_of(world, link) == "overlay" and text is not None:
+        try:
+            attached = attachment.parse(text)
+            places = ", ".join(str(address) for address in attached.addresses)
+            yield Hop("link", f"attached to the overlay as {places}, MAC {attached.mac}", True)
+        except ValueError as error:
+            yield Hop("link", f"its overlay annotation does not parse: {error}", False)
+    for device in link.spec.devices:
+        if device in planners:
+            yield from _on_device(planners[device], Scope("node", link.name, node.name))
+        else:
+            yield Hop("device", f"{device}: could not be read", False)
+
+
+def _path(world: World, link: ClusterLink) -> Iterator[Hop]:
+    name, choice = path_of(world, link), world.choices.get(link.name)
+    if name is None:
+        yield Hop("link", f"{link.name}: no path is chosen yet", False)
+    elif link.spec.path != "auto" or choice is None:
+        yield Hop("link", f"{link.name}: path {name}, as written", True)
+    else:
+        yield Hop("link", f"{link.name}: path {name}: {choice.why}", True)
+        for rejected, why in choice.rejected:
+            yield Hop("link", f"{link.name}: not {rejected}: {why}")
+
+
+def _on_device(planner: DevicePlanner, scope: Scope) -> Iterator[Hop]:
+    device = planner.device
+    for refusal in planner.refusals.get(scope, ()):
+        yield Hop(
+            "desire", f"{device}: {refusal.message}" + (f" ({refusal.remedy})" if refusal.remedy else ""), False
+        )
+    wanted = planner.wishes.of(scope)
+    if not wanted and scope not in planner.refusals:
+        yield Hop("desire", f"{device}: nothing is wanted for it", False)
+    for identity, resource in sorted(wanted.items(), key=lambda item: (item[1].rank, item[0])):
+        yield Hop("desire", f"{device} should have {resource.describe()}")
+        for conflict in planner.conflicts.get(identity, ()):
+            if scope in conflict.scopes:
+                yield Hop("device", f"{device}: {identity} is taken by {conflict.holder}", False)
+        yield _observed(planner, identity)
+        for told in planner.device_refusals.get(identity, ()):
+            yield Hop("device", f"{device}: {told.message}", False)
+
+
+def _observed(planner: DevicePlanner, identity: str) -> Hop:
+    wanted, standing = planner.spelled(identity), planner.observed.get(identity)
+    if standing is None:
+        foreign = planner.foreign.get(identity)
+        text = f"somebody else's: {foreign}" if foreign else "missing"
+        return Hop("device", f"{planner.device} has {identity}: {text}", False)
+    if wanted is not None and standing != wanted:
+        return Hop("device", f"{planner.device} has {standing.describe()}", False)
+    return Hop("device", f"{planner.device} has it", True)
+
+
+# --- addresses --------------------------------------------------------------------------------------------------
+
+
+def _address(what: str, world: World, planners: Mapping[str, DevicePlanner]) -> Iterator[Hop]:
+    try:
+        network = ip_network(what, strict=False)
+    except ValueError:
+        return
+    if "/" not in what:
+        address = ip_address(what)
+        vip = world.vips.get(vip_name(address))
+        if vip is not None:
+            yield from _vip(address, world, planners)
+            return
+        pools = sorted(pool.name for pool in world.pools.values() if pool.spec.contains(address))
+        if pools:
+            yield Hop("claim", f"{address} is in pool {', '.join(pools)}; nobody holds it")
+            return
+    for cluster, view in sorted(world.clusters.items()):
+        for name, node in sorted(view.nodes.items()):
+            if any(prefix.version == network.version and prefix.overlaps(network) for prefix in node.pod_cidrs):
+                yield Hop("cluster", f"{what} belongs to node {name} of {cluster}")
+                yield from _node(name, world, planners)
+
+
+def _vip(address: IPAddress, world: World, planners: Mapping[str, DevicePlanner]) -> Iterator[Hop]:
+    vip = world.vips[vip_name(address)]
+    holder = vip.spec.holder
+    if holder is None:
+        yield Hop("claim", f"{address} is reserved" + (f": {vip.spec.description}" if vip.spec.description else ""))
+        return
+    yield Hop("claim", f"{address} from pool {vip.spec.pool or '(none)'} is held by {holder}", True)
+    yield from _holder((holder.cluster, holder.namespace, holder.service), world, planners)
+
+
+def _service(what: str, world: World, planners: Mapping[str, DevicePlanner]) -> Iterator[Hop]:
+    namespace, slash, name = what.partition("/")
+    if not slash:
+        return
+    for cluster, view in sorted(world.clusters.items()):
+        if (namespace, name) in view.services:
+            held = world.addresses_of((cluster, namespace, name))
+            yield Hop("claim", f"holds {', '.join(str(a) for a in held) or 'no address'}", bool(held))
+            yield from _holder((cluster, namespace, name), world, planners)
+
+
+def _holder(holder: Holder, world: World, planners: Mapping[str, DevicePlanner]) -> Iterator[Hop]:
+    cluster, namespace, name = holder
+    view = world.view(cluster)
+    service = view.services.get((namespace, name))
+    if service is None:
+        yield Hop(
+            "cluster", f"Service {namespace}/{name} is not in {cluster}" + _because(view.doubt("services")), False
+        )
+        return
+    ports = ", ".join(f"{port.port}/{port.protocol}" for port in service.ports) or "no ports"
+    yield Hop(
+        "cluster", f"Service {namespace}/{name} of {cluster}: type {service.type}, {ports}", bool(service.ports)
+    )
+    endpoints = [e for s in view.slices.get(service.key, {}).values() for e in s.endpoints]
+    ready = sum(1 for endpoint in endpoints if endpoint.ready and not endpoint.terminating)
+    yield Hop("cluster", f"{ready} of {len(endpoints)} endpoints are ready", ready > 0)
+    links = world.links_of_cluster(cluster)
+    if not links:
+        yield Hop("link", f"no ClusterLink joins {cluster}", False)
+    for link in links:
+        yield from _path(world, link)
+        for device in link.spec.devices:
+            if device in planners:
+                yield from _on_device(planners[device], Scope("service", link.name, f"{namespace}/{name}"))
+        joined = {node for d in link.spec.devices if d in planners for node in planners[d].joined_nodes(link.name)}
+        for node in sorted({e.node for e in endpoints if e.node is not None} - joined):
+            yield Hop("link", f"{link.name}: pods on node {node} are left out: the node is not joined", False)
+
+
+def _because(doubt: str | None) -> str:
+    return f" ({doubt})" if doubt else ""
