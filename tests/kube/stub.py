@@ -45,6 +45,7 @@ class Seen:
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes
+    peer: str = ""
 
 
 @dataclass(eq=False)
@@ -173,12 +174,13 @@ class StubApi:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         parts = request.rel_url.raw_path.strip("/").split("/")
         parts = parts[2:] if parts[0] == "api" else parts[3:] if parts[0] == "apis" else parts
+        parts = parts or [""]
         namespace = parts[1] if parts[0] == "namespaces" and len(parts) > 2 else ""
         parts = parts[2:] if namespace else parts
         plural, name = parts[0], parts[1] if len(parts) > 1 else ""
         query = dict(request.query)
         verb = {"GET": "get" if name else "watch" if "watch" in query else "list"}.get(request.method, request.method)
-        seen = Seen(verb, plural, request.path, query, dict(request.headers), await request.read())
+        seen = Seen(verb, plural, request.path, query, dict(request.headers), await request.read(), _peer(request))
         self.seen.append(seen)
         for fault in list(self.faults):
             answer = fault(seen)
@@ -273,6 +275,14 @@ class StubApi:
         finally:
             self.watchers.remove(watcher)
         return response
+
+
+def _peer(request: web.Request) -> str:
+    """Return the common name of the client certificate, if one was shown."""
+    certificate = request.get_extra_info("peercert") or {}
+    return next(
+        (value for field in certificate.get("subject", ()) for name, value in field if name == "commonName"), ""
+    )
 
 
 def _line(type_: str, obj: Object) -> bytes:

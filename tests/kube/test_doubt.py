@@ -7,6 +7,7 @@ import copy
 from collections.abc import Callable
 
 import pytest
+from aiohttp import web
 
 from isthmus.errors import KubeForbidden
 from isthmus.kube.belief import Belief, went_back
@@ -210,8 +211,6 @@ async def test_a_refusing_api_takes_nothing(api: StubApi, watching: Start, code:
 
 async def test_an_answer_that_is_no_list_is_not_an_empty_one(api: StubApi, watching: Start) -> None:
     """A middle box that answers 200 with an empty object does not empty the store, nor count as synced."""
-    from aiohttp import web
-
     fill(api, 2)
     api.faults.append(lambda seen: web.json_response({}) if seen.verb == "list" else None)
     watched = watching()
