@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Run the tests: the fast ones first (no network but loopback), then those that send packets, inside the lab's sandbox.
+#
+#   scripts/test.sh [fast|packets|all] [pytest's own arguments...]
+#
+# Where the host cannot make the sandbox, the packet tests are skipped and the reason is said; with REQUIRE=netns in the
+# environment that is a failure. Both halves run even if the first one fails.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+
+readonly PYTHON=.venv/bin/python
+part=${1:-all}
+shift $(($# > 0))
+
+results=$(mktemp -d)
+trap 'rm -rf "$results"' EXIT
+failed=0
+
+# Run one half and keep its last line, which has the counts. Status 5 of pytest, nothing collected, is a mistake of ours.
+run() {
+  local name=$1
+  shift
+  printf '\n== %s tests ==\n' "$name"
+  if ! "$@" 2>&1 | tee "$results/$name"; then failed=1; fi
+}
+
+summary() {
+  local name
+  printf '\n== result ==\n'
+  for name in fast packets; do
+    if [[ -s $results/$name ]]; then
+      printf '%-8s %s\n' "$name" "$(grep -v '^$' "$results/$name" | tail -n 1 | sed 's/^=* *//; s/ *=*$//')"
+    fi
+  done
+}
+
+# A kubectl of the right age, if there is one or one was built before; tests that need it say so when they skip.
+if kubectl=$(scripts/kubectl.sh --no-build 2>/dev/null); then export ISTHMUS_KUBECTL=$kubectl; fi
+
+case $part in fast | all) run fast "$PYTHON" -m pytest -m "not packets" "$@" ;; esac
+case $part in
+  packets | all)
+    if reason=$("$PYTHON" -m isthmus.lab.net.sandbox -- true 2>&1); then
+      run packets "$PYTHON" -m isthmus.lab.net.sandbox -- "$PYTHON" -m pytest -m packets "$@"
+    elif [[ ${REQUIRE:-} == *netns* ]]; then
+      printf '\n== packets tests ==\nrequired here, but: %s\n' "$reason" | tee "$results/packets"
+      failed=1
+    else
+      printf '\n== packets tests ==\nskipped, no packet was sent: %s\n' "$reason" | tee "$results/packets"
+    fi
+    ;;
+esac
+case $part in fast | packets | all) ;; *)
+  printf 'usage: scripts/test.sh [fast|packets|all] [pytest arguments...]\n' >&2
+  exit 64
+  ;;
+esac
+summary
+exit "$failed"
