@@ -18,7 +18,7 @@ from isthmus.core.services import is_ours
 from isthmus.core.world import Holder, World
 from isthmus.model.facts import ServiceFacts
 from isthmus.model.kinds import AddressPool, vip_name
-from isthmus.model.kinds.addresses import address_of
+from isthmus.model.kinds.addresses import Family, address_of
 from isthmus.model.resources import IPAddress
 
 
@@ -50,15 +50,17 @@ class Allocator:
     """Decides over the addresses of a world.
 
     It remembers per pool below which address nothing is free, so that giving the ten-thousandth Service its address does
-    not look at the nine thousand before; that is a shortcut only, thrown away whenever an address comes back.
+    not look at the nine thousand before; that is a shortcut only, and holds while no address comes back and the pool
+    is the one it was.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._floor: dict[tuple[str, int], int] = {}
+        self._floor: dict[tuple[str, Family], tuple[AddressPool, int]] = {}
+        self._releases = world.releases
 
     def forget(self) -> None:
-        """Drop the shortcut; call when a claim is released or a pool changes."""
+        """Drop the shortcut; a claim that the world saw go and a pool that was replaced drop it by themselves."""
         self._floor.clear()
 
     def doubt(self, cluster: str) -> str | None:
@@ -78,7 +80,7 @@ class Allocator:
         claims: list[Claim] = []
         release: list[str] = []
         refused: list[Refused] = []
-        for family in service.families:
+        for family in service.families if not service.deleting else ():
             mine = [address for address in held if address.version == family]
             asked = [address for address in service.requested if address.version == family]
             if not asked and mine:
@@ -90,7 +92,9 @@ class Allocator:
             claims += outcome
             if asked:
                 release += [vip_name(address) for address in mine if address not in asked]
-        release += [vip_name(address) for address in held if address.version not in service.families]
+        # A Service on its way out keeps what it has until it is gone, and gets nothing new.
+        if not service.deleting:
+            release += [vip_name(address) for address in held if address.version not in service.families]
         return Decision(tuple(claims), tuple(release), tuple(refused))
 
     def _requested(
@@ -121,7 +125,7 @@ class Allocator:
                 if pool is not None:
                     return [Claim(address, pool.name, holder)]
         for pool in pools:
-            free = self._lowest_free(pool, family)
+            free = self._lowest_free(pool, 4 if family == 4 else 6)
             if free is not None:
                 return [Claim(free, pool.name, holder)]
         names = ", ".join(pool.name for pool in pools)
@@ -142,15 +146,21 @@ class Allocator:
         ]
         return sorted(fitting, key=lambda pool: (-pool.spec.priority, pool.name))
 
-    def _lowest_free(self, pool: AddressPool, version: int) -> IPAddress | None:
-        family = 4 if version == 4 else 6
-        floor = self._floor.get((pool.name, version), 0)
-        for first, last in pool.spec.addresses(4 if family == 4 else 6):
+    def _lowest_free(self, pool: AddressPool, family: Family) -> IPAddress | None:
+        if self._releases != self._world.releases:
+            self._releases = self._world.releases
+            self.forget()
+        known, floor = self._floor.get((pool.name, family), (pool, 0))
+        if known is not pool:
+            floor = 0
+        for first, last in pool.spec.addresses(family):
             for number in range(max(first, floor), last + 1):
-                address = address_of(number, 4 if family == 4 else 6)
+                address = address_of(number, family)
                 if vip_name(address) not in self._world.vips:
-                    self._floor[pool.name, version] = number
+                    self._floor[pool.name, family] = (pool, number)
                     return address
+                floor = number + 1
+        self._floor[pool.name, family] = (pool, floor)  # a full pool is not searched again for everybody who waits
         return None
 
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
 from ipaddress import ip_address, ip_interface
 
 import msgspec
 
-from isthmus.model.resources import IPAddress, IPInterface, encode_value
+from isthmus.model.resources import ZERO_MAC, IPAddress, IPInterface, encode_value
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _LONGEST_NAME = 63
@@ -61,8 +61,8 @@ def parse(text: str) -> Attachment:
         raw = msgspec.json.decode(text, type=_Raw)
     except msgspec.MsgspecError as error:
         raise ValueError(str(error)) from error
-    if not _MAC.fullmatch(raw.mac):
-        raise ValueError(f"{raw.mac!r} is no MAC address")
+    if not is_station(raw.mac):
+        raise ValueError(f"{raw.mac!r} is not the MAC address of one station")
     return Attachment(
         tuple(ip_interface(address) for address in raw.addresses),
         raw.mac,
@@ -82,12 +82,19 @@ def mac_for(*parts: str) -> str:
     return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
 
 
-def unused_mac(taken: Iterable[str], *parts: str) -> str:
-    """Return :func:`mac_for` of ``parts``, or the first variation of it that nobody in ``taken`` has."""
-    busy = set(taken)
+def is_station(mac: str) -> bool:
+    """Say whether ``mac`` is lower-case text for one station: neither a group address (IEEE 802) nor all zero.
+
+    An FDB entry for the zero MAC floods, so a node that could choose it would get everybody's frames.
+    """
+    return _MAC.fullmatch(mac) is not None and not int(mac[:2], 16) & 1 and mac != ZERO_MAC
+
+
+def unused_mac(taken: Callable[[str], bool], *parts: str) -> str:
+    """Return :func:`mac_for` of ``parts``, or the first variation of it that is not ``taken``."""
     mac = mac_for(*parts)
     attempt = 0
-    while mac in busy:
+    while taken(mac):
         attempt += 1
         mac = mac_for(*parts, str(attempt))
     return mac

@@ -19,12 +19,8 @@ def without_own_subnets(ground: Ground, node: NodeFacts, desired: Desired) -> No
         clash = next(
             (
                 (own, interface.name)
-                for interface in ground.facts.interfaces
-                if not interface.ours
-                for own in interface.addresses
-                if own.version == prefix.version
-                and own.network.prefixlen < own.max_prefixlen
-                and own.network.overlaps(prefix)
+                for own, interface in ground.subnets
+                if own.version == prefix.version and own.network.overlaps(prefix)
             ),
             None,
         )

@@ -6,7 +6,8 @@ use this one function, which is why they cannot disagree.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from isthmus.core import checks
 from isthmus.core.ground import Desired, Ground
@@ -27,12 +28,24 @@ def path_of(world: World, link: ClusterLink) -> PathName | None:
     return choice.path if choice is not None else None
 
 
-def grounds(world: World, device: str, facts: DeviceFacts) -> dict[str, Ground]:
-    """Return the ground of every link on ``device``, by link; none for a device or link that is not configured."""
+def grounds(
+    world: World, device: str, facts: DeviceFacts, before: Mapping[str, Ground] = MappingProxyType({})
+) -> dict[str, Ground]:
+    """Return the ground of every link on ``device``, by link; none for a device or link that is not configured.
+
+    ``before`` is what this function returned last; where nothing but the cluster moved, the ground is used again.
+    """
     kind = world.devices.get(device)
     if kind is None:
         return {}
-    return {link.metadata.name: Ground(world, link, kind, facts) for link in world.links_of_device(device)}
+    found: dict[str, Ground] = {}
+    for link in world.links_of_device(device):
+        ground = before.get(link.metadata.name)
+        if ground is None or ground.link is not link or ground.device is not kind or ground.facts is not facts:
+            ground = Ground(world, link, kind, facts)
+        ground.found_ends.clear()
+        found[link.metadata.name] = ground
+    return found
 
 
 def desire(scope: Scope, ground: Ground | None, joined: Joined, now: float) -> Desired:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 
 from isthmus.core.wishes import Verdict
 from isthmus.model.plan import Change, Conflict
-from isthmus.model.resources import AnyResource, Tunnel
+from isthmus.model.resources import AnyResource, FdbEntry, MssClamp, Neighbor, Route, SourceAddress, Tunnel
 
 
 def compare(
@@ -55,6 +55,15 @@ def holder_of(wanted: AnyResource, foreign: Mapping[str, str]) -> str | None:
     return holder
 
 
+def stands_on(resource: AnyResource) -> str | None:
+    """Return the interface that ``resource`` is put on, and goes with; none for what stands by itself."""
+    if isinstance(resource, FdbEntry):
+        return resource.tunnel
+    if isinstance(resource, Neighbor | Route | SourceAddress | MssClamp):
+        return resource.link
+    return None
+
+
 def lost(identity: str, verdict: Verdict) -> Iterable[Conflict]:
     """Return a conflict for every wish that another scope of ours won."""
     holder = f"{verdict.scopes[0]} ({verdict.resource.describe()})"
@@ -75,4 +84,3 @@ def _position(change: Change) -> tuple[bool, int, str]:
     rank = change.resource.rank
     delete = change.action == "delete"
     return (delete, -rank if delete else rank, change.identity)
-

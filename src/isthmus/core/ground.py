@@ -6,13 +6,15 @@ served becomes a refusal of its own scope, and the object's good parts stand.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from isthmus.core.world import ClusterView, World
 from isthmus.model.facts import DeviceFacts, Interface, NodeFacts
 from isthmus.model.kinds import ClusterLink, EdgeDevice
 from isthmus.model.plan import Refusal, Scope
-from isthmus.model.resources import AnyResource, IPAddress
+from isthmus.model.resources import AnyResource, IPAddress, IPInterface
 
 DEVICE_LABEL = "isthmus.dev/device"
 """Label on the Node objects that stand for devices; they are no members of anything."""
@@ -23,7 +25,10 @@ VXLAN_OVERHEAD = {4: 50, 6: 70}
 
 @dataclass(frozen=True)
 class Ground:
-    """One link on one device, for the length of one pass: what it found out once it does not look up again."""
+    """One link on one device: what it found out once it does not look up again.
+
+    ``found_ends`` rests on the cluster's nodes and holds for one pass; the rest for as long as link, device and facts do.
+    """
 
     world: World
     link: ClusterLink
@@ -48,40 +53,58 @@ class Ground:
         """Say whether the link's selector wants this node (a Node that stands for a device is never wanted)."""
         return DEVICE_LABEL not in node.labels and self.link.spec.node_selector.matches(node.labels)
 
-    def nodes(self) -> list[NodeFacts]:
-        """Return the nodes that take part, by name."""
-        return [node for _, node in sorted(self.cluster.nodes.items()) if self.takes_part(node)]
+    def nodes(self) -> Iterator[NodeFacts]:
+        """Yield the nodes that take part, by name."""
+        return (node for node in self.cluster.nodes_by_name() if self.takes_part(node))
+
+    @cached_property
+    def subnets(self) -> tuple[tuple[IPInterface, Interface], ...]:
+        """Return the device's own subnets, each with its interface; single addresses (VIPs, loopbacks) are none."""
+        return tuple(
+            (own, interface)
+            for interface in self.facts.interfaces
+            if not interface.ours
+            for own in interface.addresses
+            if own.network.prefixlen < own.max_prefixlen
+        )
 
     def segment_end(self, version: int) -> tuple[IPAddress, Interface] | None:
         """Return the device's address of that IP version on its nodes' segment, and its interface, or none."""
         if version not in self.found_ends:
-            self.found_ends[version] = None
-            for node in self.nodes():
-                address = node.address(version)
-                found = self.segment_address(address) if address is not None else None
-                if found is not None:
-                    self.found_ends[version] = found
-                    break
+            self.found_ends[version] = self._find_segment(version)
         return self.found_ends[version]
+
+    def _find_segment(self, version: int) -> tuple[IPAddress, Interface] | None:
+        # Nobody can be a neighbor where the device has no subnet; a fleet of nodes need not be asked for that.
+        if not any(own.version == version and interface.name != "lo" for own, interface in self.subnets):
+            return None
+        for node in self.nodes():
+            address = node.address(version)
+            found = self.segment_address(address) if address is not None else None
+            if found is not None:
+                return found
+        return None
 
     def tunnel_end(self, version: int) -> tuple[IPAddress, Interface] | None:
         """Return the device's own address for tunnels of that IP version and the interface that has it, or none.
 
         The user's ``tunnelAddresses`` decide; without them it is the device's address on the segment of its nodes.
         """
-        stated = [address for address in self.device.spec.tunnel_addresses if address.version == version]
         if not self.device.spec.tunnel_addresses:
             return self.segment_end(version)
-        interface = self.facts.holding(stated[0]) if stated else None
-        return (stated[0], interface) if interface is not None else None
+        return self._stated_ends.get(version)
+
+    @cached_property
+    def _stated_ends(self) -> dict[int, tuple[IPAddress, Interface]]:
+        ends = ((address, self.facts.holding(address)) for address in self.device.spec.tunnel_addresses)
+        return {address.version: (address, interface) for address, interface in ends if interface is not None}
 
     def segment_address(self, neighbor: IPAddress) -> tuple[IPAddress, Interface] | None:
         """Return the device's own address on the segment that holds ``neighbor``, and its interface, or none."""
-        interface = self.facts.on_segment(neighbor)
-        if interface is None:
-            return None
-        own = next(own for own in interface.addresses if neighbor in own.network)
-        return own.ip, interface
+        for own, interface in self.subnets:
+            if interface.name != "lo" and neighbor in own.network:
+                return own.ip, interface
+        return None
 
     def missing_tunnel_end(self) -> str:
         """Return the sentence that says why :meth:`tunnel_end` found none."""

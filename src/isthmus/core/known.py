@@ -38,7 +38,8 @@ class Known:
             return False
         if link.spec.cluster not in self._world.cluster_kinds:
             return True
-        return not self._world.view(link.spec.cluster).pending.isdisjoint(_NEEDED[scope.kind])
+        view = self._world.view(link.spec.cluster)
+        return view.stranger is not None or not view.pending.isdisjoint(_NEEDED[scope.kind])
 
     def doubt(self, scope: Scope) -> str | None:
         """Return why a thing that ``scope`` does not want now may be wanted all the same, or none."""

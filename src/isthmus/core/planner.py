@@ -16,7 +16,7 @@ from typing import Protocol
 
 from isthmus.core import guard
 from isthmus.core.desire import desire, grounds, path_of
-from isthmus.core.diff import compare, holder_of, lost, ordered
+from isthmus.core.diff import compare, holder_of, lost, ordered, stands_on
 from isthmus.core.ground import Ground
 from isthmus.core.known import Known
 from isthmus.core.paths import PATHS
@@ -26,7 +26,7 @@ from isthmus.core.world import World
 from isthmus.model.facts import DeviceFacts
 from isthmus.model.kinds import ALLOW_DELETES
 from isthmus.model.plan import Change, Conflict, Held, Plan, Refusal, Scope
-from isthmus.model.resources import AnyResource, Tunnel, stands_on
+from isthmus.model.resources import AnyResource, Tunnel, VirtualServer
 
 
 class Spelled(Protocol):
@@ -146,6 +146,11 @@ class DevicePlanner:
                     return refusal.message
         return None
 
+    def spelled(self, identity: str) -> AnyResource | None:
+        """Return what is wanted at ``identity`` as the device would read it back, or none."""
+        verdict = self.wishes.verdict(identity)
+        return None if verdict is None else self._adapt({identity: verdict.resource}).resources.get(identity)
+
     def joined_nodes(self, link: str) -> list[str]:
         """Return the nodes of ``link`` whose pods the device is set to reach, by name."""
         return self.reach.nodes(link)
@@ -228,7 +233,9 @@ class DevicePlanner:
     def _all_of(self, link: str) -> set[Scope]:
         kind = self.world.links.get(link)
         now = self.world.scopes_of_link(kind) if kind is not None else set()
-        return now | {scope for known in (self.wishes.scopes(), self.refusals) for scope in known if scope.link == link}
+        return now | {
+            scope for known in (self.wishes.scopes(), self.refusals) for scope in known if scope.link == link
+        }
 
     def _barred(self, wanted: Mapping[str, AnyResource]) -> Collection[str]:
         """Return which of ``wanted`` cannot stand: the device has no such thing, or it or its tunnel is somebody else's."""
@@ -282,12 +289,11 @@ class DevicePlanner:
             if isinstance(step, Conflict):
                 conflicts.append(step)
             elif step is not None:
-                on = stands_on(step.resource) if step.action == "create" else None
-                missing = self._missing(on) if on is not None else None
-                if missing is None:
+                premature = self._premature(step.resource) if step.action == "create" else None
+                if premature is None:
                     changes.append(step)
                 else:
-                    waiting.append(Held(step, f"there is no {on} to put it on: {missing}"))
+                    waiting.append(Held(step, premature))
             if conflicts:
                 self.conflicts[identity] = tuple(conflicts)
         conflicts_now = [conflict for identity in identities for conflict in self.conflicts.get(identity, ())]
@@ -303,6 +309,18 @@ class DevicePlanner:
             tuple(sorted(refused, key=lambda refusal: (refusal.scope, refusal.reason, refusal.message))),
             tuple(sorted(held, key=lambda item: item.change.identity)),
         )
+
+    def _premature(self, resource: AnyResource) -> str | None:
+        """Return why ``resource`` must not be made yet although nothing stands in its own place, or none."""
+        link = stands_on(resource)
+        if link is not None and (holder := self._missing(link)) is not None:
+            return f"there is no {link} to put it on: {holder}"
+        if isinstance(resource, VirtualServer):
+            # Else a pool that holds the device's own address would take the packets that are meant for the device.
+            vip = f"vip {resource.address}"
+            if vip in self.foreign and vip not in self.observed:
+                return f"its address is not ours to serve: {self.foreign[vip]}"
+        return None
 
     def _allowed(self, changes: list[Change], now: float) -> tuple[list[Change], list[Held]]:
         kind = self.world.devices.get(self.device)

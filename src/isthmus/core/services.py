@@ -71,11 +71,11 @@ def for_service(
 
 def _segment(ground: Ground, address: IPAddress) -> str:
     """Return the interface to answer on for ``address``: the one whose subnet holds it, else ``lo`` (it is routed to us)."""
-    interface = ground.facts.on_segment(address)
+    found = ground.segment_address(address)
     allowed = ground.device.spec.linux.announce
-    if interface is None or (allowed and interface.name not in allowed):
+    if found is None or (allowed and found[1].name not in allowed):
         return "lo"
-    return interface.name
+    return found[1].name
 
 
 def _members(
@@ -90,24 +90,28 @@ def _members(
 ) -> tuple[Member, ...]:
     ready: dict[tuple[IPAddress, int], None] = {}
     draining: dict[tuple[IPAddress, int], None] = {}
+    usable: dict[str, bool] = {}
     for _, facts in sorted(slices.items()):
         if facts.version != version:
             continue
         numbers = [number for name, protocol, number in facts.ports if (name, protocol) == (port.name, port.protocol)]
         for endpoint in facts.endpoints:
-            if endpoint.node is not None and not _usable(ground, endpoint.node, version, joined, now, desired):
-                continue
+            node = endpoint.node
+            if node is not None:
+                if node not in usable:
+                    usable[node] = _usable(ground, node, version, joined, now, desired)
+                if not usable[node]:
+                    continue
             into = _group(endpoint, service.publish_not_ready, ready, draining)
             if into is not None:
                 into.update(((endpoint.address, number), None) for number in numbers)
     if not ready:
         ready, draining = draining, {}
-    return tuple(
-        sorted(
-            [Member(address, number) for address, number in ready]
-            + [Member(address, number, weight=0) for address, number in draining if (address, number) not in ready]
-        )
-    )
+    found = [Member(address, number) for address, number in ready]
+    found += [Member(address, number, weight=0) for address, number in draining if (address, number) not in ready]
+    # All of one IP version, so this is the members' own order, without comparing address objects.
+    found.sort(key=lambda member: (int(member.address), member.port, member.weight))
+    return tuple(found)
 
 
 def _group(

@@ -9,7 +9,8 @@ from one that was never read, or whose answer is in doubt, it is unknown, and :m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias, cast
 
 import msgspec
@@ -56,6 +57,7 @@ class ClusterView:
         self.pending: set[str] = set(WATCHED)
         self.suspect: dict[str, str] = {}
         self.stranger: str | None = None
+        self._names: list[str] = []
         self._slice_owner: dict[ObjectKey, ObjectKey] = {}
         self._on_node: dict[str, dict[ObjectKey, int]] = {}
 
@@ -69,6 +71,20 @@ class ClusterView:
             if kind in self.suspect:
                 return f"cluster {self.name}: {self.suspect[kind]}"
         return None
+
+    def put_node(self, name: str, facts: NodeFacts | None) -> None:
+        """Take one Node; none is for "gone"."""
+        if facts is None:
+            del self.nodes[name]
+            del self._names[bisect_left(self._names, name)]
+            return
+        if name not in self.nodes:
+            insort(self._names, name)
+        self.nodes[name] = facts
+
+    def nodes_by_name(self) -> Iterator[NodeFacts]:
+        """Yield the nodes by name; kept sorted, because most who ask stop at the first that will do."""
+        return (self.nodes[name] for name in self._names)
 
     def put_slice(self, key: ObjectKey, facts: SliceFacts | None) -> set[ObjectKey]:
         """Take one EndpointSlice and return the Services it belongs or belonged to."""
@@ -117,6 +133,7 @@ class World:
         self.choices: dict[str, Choice] = {}
         self.device_addresses: dict[tuple[str, str], tuple[IPInterface, ...]] = {}
         self.config_doubt: str | None = "the configuration has not been read yet"
+        self.releases = 0
         self._held: dict[Holder, set[str]] = {}
 
     # --- the user's kinds ---------------------------------------------------------------------------------------
@@ -142,7 +159,10 @@ class World:
         old = _holder(self.vips.get(name))
         if old is not None:
             self._held[old].discard(name)
+            if not self._held[old]:
+                del self._held[old]
         if vip is None:
+            self.releases += 1
             self.vips.pop(name, None)
         else:
             self.vips[name] = vip
@@ -176,10 +196,7 @@ class World:
         old = view.nodes.get(name)
         if old == facts:
             return set()
-        if facts is None:
-            del view.nodes[name]
-        else:
-            view.nodes[name] = facts
+        view.put_node(name, facts)
         touched: set[Scope] = set()
         for link in self.links_of_cluster(cluster):
             touched.add(Scope("node", link.metadata.name, name))

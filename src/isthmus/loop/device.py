@@ -29,9 +29,10 @@ Recorded = Sequence[tuple[AnyResource, tuple[Scope, ...]]]
 
 
 class Whole(Enum):
-    """The key that stands for the whole device."""
+    """The keys that are no scope: the whole device, and whatever time alone has changed."""
 
     EVERYTHING = "everything"
+    DUE = "due"
 
 
 class Memory(Protocol):
@@ -81,7 +82,13 @@ class DeviceWorker:
         self._queue: KeyedQueue[Scope | Whole] = KeyedQueue()
         self._log = get_logger("loop").bind(device=planner.device)
         self._unsaved = False
-        self._stopping = False
+        self._saved: Recorded = ()
+        self._save_failed = False
+        self._restored = False
+        self._disturbed = False
+        self._failures = 0
+        self._recheck_at: float | None = None
+        self._stop = asyncio.Event()
 
     def dirty(self, scopes: Iterable[Scope]) -> None:
         """Ask for ``scopes`` to be looked at again."""
@@ -99,59 +106,66 @@ class DeviceWorker:
 
     async def run(self) -> None:
         """Work until cancelled or :meth:`stop`; a failing device is logged once when it fails and once when it recovers."""
-        failures = 0
-        while not self._stopping:
+        while not self._stop.is_set():
             try:
                 await self.driver.open()
-                await self._work(recovered=failures > 0)
+                await self._work()
                 return
-            except DeviceError as error:
-                if failures == 0:
-                    self._log.warning("device failed", error=str(error))
-                failures += 1
-                self.status = msgspec.structs.replace(self.status, reachable=False, in_sync=False, error=str(error))
-                self._on_pass(self, ())
-                await self.driver.close()
-                await asyncio.sleep(min(30.0, 0.5 * 2 ** min(failures, 6)))
-            except asyncio.CancelledError:
-                raise
             except IsthmusError as error:
-                self._log.error("pass failed", error=str(error))
-                await asyncio.sleep(1.0)
+                self._failed(error)
+                await self.driver.close()
+                pause = 0.5 * 2 ** min(self._failures, 6) if isinstance(error, DeviceError) else 1.0
+                await self._stopped_within(min(30.0, pause))
 
     async def stop(self) -> None:
-        """Finish the change under way, remember the state, let go of the device."""
-        self._stopping = True
+        """Finish the plan under way, remember the state, let go of the device."""
+        self._stop.set()
         self.look_at_everything()
 
     # --- one device's life --------------------------------------------------------------------------------------
 
-    async def _work(self, *, recovered: bool) -> None:
+    def _failed(self, error: IsthmusError) -> None:
+        if self._failures == 0:
+            self._log.warning("device failed", error=str(error))
+        self._failures += 1
+        self.status = msgspec.structs.replace(self.status, reachable=False, in_sync=False, error=str(error))
+        self._on_pass(self, ())
+
+    async def _stopped_within(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            return
+
+    async def _work(self) -> None:
         await self._observe()
         await self._restore()
-        self.status = msgspec.structs.replace(self.status, reachable=True, error="")
-        if recovered:
-            self._log.info("device recovered")
         self.look_at_everything()
         watchers = [asyncio.create_task(self._watch_drift()), asyncio.create_task(self._save_often())]
         try:
             while True:
-                keys = await self._take(watchers[0])
-                if self._stopping:
+                keys = await self._take(watchers)
+                if self._stop.is_set():
                     break
                 await self._pass(keys)
+                if self._failures:
+                    # Only now: a device that answers questions and fails at every change has not recovered.
+                    self._log.info("device recovered", after=self._failures)
+                    self._failures = 0
         finally:
             for task in watchers:
                 task.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
             await self._save()
 
-    async def _take(self, drift: asyncio.Task[None]) -> set[Scope | Whole]:
+    async def _take(self, watchers: Collection[asyncio.Task[None]]) -> set[Scope | Whole]:
         taking = asyncio.create_task(self._queue.take())
         try:
-            await asyncio.wait({taking, drift}, return_when=asyncio.FIRST_COMPLETED)
-            if drift.done():
-                await drift  # raises what stopped the watching: without it we would be blind
+            await asyncio.wait({taking, *watchers}, return_when=asyncio.FIRST_COMPLETED)
+            for watcher in watchers:
+                if watcher.done():
+                    await watcher  # raises what stopped it: without it we would be blind, or forget
             return await taking
         finally:
             taking.cancel()
@@ -160,6 +174,8 @@ class DeviceWorker:
         now = self._clock()
         scopes = {key for key in keys if isinstance(key, Scope)} | set(self.planner.due(now))
         whole = Whole.EVERYTHING in keys
+        if Whole.DUE in keys:
+            self._recheck_at = None
         before = self.planner.observed if whole else {}
         if whole:
             await self._observe()
@@ -167,15 +183,22 @@ class DeviceWorker:
             plan = self.planner.full(now)
         else:
             plan = self.planner.keyed(scopes, now)
-        drifted = _drift(before, self.planner.observed) if whole and self.status.passes else 0
+        # What our own change took along (a tunnel made anew loses its routes) is nobody else's doing.
+        expected = self._disturbed or not self.status.passes
+        drifted = _drift(before, self.planner.observed) if whole and not expected else 0
+        if whole:
+            self._disturbed = False
         if drifted:
             self._log.warning("drift found", things=drifted)
         unknown = await self._apply(plan, now)
-        for scope, at in self.planner.rechecks.items():
-            self._queue.add(scope, max(0.05, at - now))
+        self._wake_for_rechecks(now)
+        if whole:
+            self._unsaved = True  # who owns what may have moved without a write
         self.status = msgspec.structs.replace(
             self.status,
-            in_sync=not unknown and not self.planner.held and not self.planner.device_refusals,
+            reachable=True,
+            error="",
+            in_sync=not (unknown or self.planner.held or self.planner.device_refusals or self._in_the_way()),
             passes=self.status.passes + 1,
             drift=self.status.drift + drifted,
             owned=len(self.planner.observed),
@@ -184,32 +207,47 @@ class DeviceWorker:
             refusals=tuple(refusal.describe() for refusal in self.planner.all_refusals),
             held=tuple(item.describe() for _, item in sorted(self.planner.held.items())),
         )
-        touched = scopes | {scope for change in plan.changes for scope in change.scopes}
-        self._on_pass(self, set(self.planner.wishes.scopes()) if whole else touched)
+        self._on_pass(self, self.planner.asked | {scope for change in plan.changes for scope in change.scopes})
+
+    def _in_the_way(self) -> bool:
+        """Say whether a foreign thing stands where one of ours should; that two scopes of ours disagree is no such case."""
+        return any(identity not in self.planner.observed for identity in self.planner.conflicts)
+
+    def _wake_for_rechecks(self, now: float) -> None:
+        """See to it that there is a pass when time alone changes something; that pass takes all that is due."""
+        at = min(self.planner.rechecks.values(), default=None)
+        if at is not None and (self._recheck_at is None or at < self._recheck_at):
+            self._recheck_at = at
+            self._queue.add(Whole.DUE, max(0.05, at - now))
 
     async def _apply(self, plan: Plan, now: float) -> bool:
         """Carry ``plan`` out; return whether something is not known to stand."""
         if plan.empty:
             return False
         self._unsaved = True
+        silent = {change.identity for change in plan.changes}
         unknown: set[str] = set()
         counts = {"done": 0, "refused": 0, "unknown": 0}
         async for outcome in self.driver.apply(plan.changes):
             counts[outcome.result] += 1
+            silent.discard(outcome.change.identity)
             self._take_outcome(outcome, unknown, now)
+        unknown |= silent  # a change without an outcome is one whose outcome is not known
         self.status = msgspec.structs.replace(self.status, writes=self.status.writes + len(plan.changes))
         self._log.info("plan applied", plan=plan.summary(), checksum=plan.checksum(), **counts)
+        again: set[Scope] = set()
         if unknown:
             observation = await self.driver.observe(unknown)
             self.planner.see(observation.resources, observation.foreign, None, unknown)
-            again = {s for identity in unknown for s in self.planner.owners.get(identity, ())}
+            for change in plan.changes:
+                if change.identity in unknown:
+                    again.update(self.planner.owners.get(change.identity, change.scopes))
             for scope in again:
                 self._queue.failed(scope)
             if not again:
                 self.look_at_everything(1.0)
-        else:
-            for scope in {scope for change in plan.changes for scope in change.scopes}:
-                self._queue.done(scope)
+        for scope in {scope for change in plan.changes for scope in change.scopes} - again:
+            self._queue.done(scope)
         return bool(unknown)
 
     def _take_outcome(self, outcome: Outcome, unknown: set[str], now: float) -> None:
@@ -226,6 +264,7 @@ class DeviceWorker:
             case "unknown":
                 unknown.add(change.identity)
         if outcome.disturbed:
+            self._disturbed = True
             self.look_at_everything()
 
     # --- looking ------------------------------------------------------------------------------------------------
@@ -242,11 +281,15 @@ class DeviceWorker:
     # --- remembering --------------------------------------------------------------------------------------------
 
     async def _restore(self) -> None:
+        # Once: later the wishes say what should stand, and a record would bring back what was deleted since.
+        if self._restored:
+            return
         recorded = await self._memory.load(self.planner.device)
         changes = restoring(self.planner, recorded)
         if changes:
             self._log.info("restoring the last applied state", changes=len(changes))
             await self._apply(Plan(self.planner.device, changes), self._clock())
+        self._restored = True
 
     async def _save_often(self) -> None:
         while True:
@@ -254,16 +297,22 @@ class DeviceWorker:
             await self._save()
 
     async def _save(self) -> None:
-        if not self._unsaved:
-            return
+        if not self._unsaved or not self._restored:
+            return  # what was not restored yet must not be forgotten
         self._unsaved = False
         owners: Mapping[str, tuple[Scope, ...]] = self.planner.owners
         recorded = [(resource, owners.get(identity, ())) for identity, resource in self.planner.observed.items()]
+        if recorded == self._saved:
+            return
         try:
             await self._memory.save(self.planner.device, recorded)
         except IsthmusError as error:
             self._unsaved = True  # tried again; until then a reboot restores an older state
-            self._log.warning("state not saved", error=str(error))
+            if not self._save_failed:
+                self._log.warning("state not saved", error=str(error))
+            self._save_failed = True
+            return
+        self._saved, self._save_failed = recorded, False
 
 
 def _drift(before: Mapping[str, AnyResource], after: Mapping[str, AnyResource]) -> int:

@@ -9,14 +9,13 @@ Sources: flannel's backend/vxlan/vxlan_network.go and pkg/subnet/kube/annotation
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface
 from typing import Any
 
 import msgspec
 
-from isthmus.core.attachment import mac_for
+from isthmus.core.attachment import is_station, mac_for
 from isthmus.core.ground import DEVICE_LABEL, VXLAN_OVERHEAD, Desired, Ground
 from isthmus.model.facts import NodeFacts
 from isthmus.model.resources import (
@@ -31,7 +30,6 @@ from isthmus.model.resources import (
 )
 
 PREFIX = "flannel.alpha.coreos.com/"
-_MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _KEYS = {4: ("backend-data", "public-ip"), 6: ("backend-v6-data", "public-ipv6")}
 
 
@@ -56,13 +54,15 @@ def vtep(node: NodeFacts, version: int) -> Vtep | str:
     except msgspec.MsgspecError:
         data = None
     mac = data.get("VtepMAC") if isinstance(data, dict) else None
-    if not isinstance(mac, str) or not _MAC.fullmatch(mac):
+    if not isinstance(mac, str) or not is_station(mac.lower()):
         return f"node {node.name}: annotation {data_key} holds no VtepMAC"
     public = node.annotations.get(address_key, "")
     try:
         address = ip_address(public)
     except ValueError:
         return f"node {node.name}: annotation {address_key} is no address: {public!r}"
+    if address.version != version:
+        return f"node {node.name}: annotation {address_key} is no IPv{version} address: {public!r}"
     return Vtep(mac.lower(), address)
 
 
@@ -98,17 +98,22 @@ def tunnel(ground: Ground, version: int) -> Tunnel | None:
     )
 
 
-def node_annotations(ground: Ground) -> dict[str, str]:
-    """Return the annotations by which flanneld knows the device, with valid JSON in them."""
+def node_annotations(ground: Ground, own: NodeFacts) -> dict[str, str]:
+    """Return the annotations by which flanneld knows the device, with valid JSON in them.
+
+    Only for the families in which ``own`` (the Node that stands for the device) has a pod CIDR: flanneld takes up a Node
+    once, so annotations that come before the pod CIDR, or for another family, are not heard.
+    """
     values = {f"{PREFIX}kube-subnet-manager": "true", f"{PREFIX}backend-type": "vxlan"}
-    for version, (data_key, address_key) in _KEYS.items():
-        own = tunnel(ground, version)
-        if own is None:
+    for version in sorted({prefix.version for prefix in own.pod_cidrs}):
+        end = tunnel(ground, version)
+        if end is None:
             continue
-        data: dict[str, Any] = {"VNI": own.vni, "VtepMAC": own.mac}
+        data_key, address_key = _KEYS[version]
+        data: dict[str, Any] = {"VNI": end.vni, "VtepMAC": end.mac}
         values[PREFIX + data_key] = msgspec.json.encode(data).decode()
-        values[PREFIX + address_key] = str(own.local)
-        values[f"{PREFIX}{address_key}-overwrite"] = str(own.local)
+        values[PREFIX + address_key] = str(end.local)
+        values[f"{PREFIX}{address_key}-overwrite"] = str(end.local)
     return values
 
 

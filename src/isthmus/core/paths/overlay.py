@@ -14,6 +14,7 @@ from isthmus.model.resources import (
     AnyResource,
     FdbEntry,
     IPAddress,
+    IPInterface,
     MssClamp,
     Neighbor,
     PortFilter,
@@ -52,6 +53,11 @@ def device_tunnel(ground: Ground) -> Tunnel | None:
     )
 
 
+def own_addresses(ground: Ground) -> tuple[IPInterface, ...]:
+    """Return the device's addresses on the overlay, as they were assigned."""
+    return ground.world.device_addresses.get((ground.link_name, ground.device_name), ())
+
+
 def for_link(ground: Ground, desired: Desired) -> None:
     """Add the tunnel, the device's own addresses on it, and the TCP segment clamp."""
     if ground.link.spec.overlay is None:
@@ -61,7 +67,7 @@ def for_link(ground: Ground, desired: Desired) -> None:
     if tunnel is None:
         desired.refuse("NoTunnelAddress", ground.missing_tunnel_end(), "set spec.tunnelAddresses of the EdgeDevice")
         return
-    addresses = ground.world.device_addresses.get((ground.link_name, ground.device_name), ())
+    addresses = own_addresses(ground)
     if not addresses:
         desired.refuse("NoOverlayAddress", f"{ground.device_name} has no address on the overlay yet")
         return
@@ -71,8 +77,9 @@ def for_link(ground: Ground, desired: Desired) -> None:
 
 def for_node(ground: Ground, node: NodeFacts, desired: Desired) -> None:
     """Add the node's FDB entry, its neighbors, and a route per pod CIDR via its address on the overlay."""
-    tunnel = device_tunnel(ground) if ground.link.spec.overlay is not None else None
-    if tunnel is None:
+    overlay = ground.link.spec.overlay
+    tunnel = device_tunnel(ground) if overlay is not None and own_addresses(ground) else None
+    if tunnel is None or overlay is None:
         return  # the link's own scope says why
     text = node.annotations.get(attachment.annotation(ground.link_name))
     if text is None:
@@ -91,13 +98,20 @@ def for_node(ground: Ground, node: NodeFacts, desired: Desired) -> None:
             "let the kubelet report one (--node-ip), or set spec.tunnelAddresses of the EdgeDevice to the other family",
         )
         return
-    desired.want(FdbEntry(tunnel.name, attached.mac, vtep))
     hops: dict[int, IPAddress] = {}
     for address in attached.addresses:
+        if address.network not in overlay.networks or address in own_addresses(ground):
+            desired.refuse("BadAttachment", f"node {node.name}: {address} is no address for a node of this overlay")
+            continue
         hops[address.version] = address.ip
         desired.want(Neighbor(tunnel.name, address.ip, attached.mac))
+    if hops:
+        desired.want(FdbEntry(tunnel.name, attached.mac, vtep))
     for prefix in node.pod_cidrs:
         hop = hops.get(prefix.version)
+        if hop is None and any(network.version == prefix.version for network in overlay.networks):
+            desired.refuse("NotAttached", f"node {node.name} has no IPv{prefix.version} overlay address yet")
+            continue
         if hop is None:
             desired.refuse(
                 "NoOverlayFamily",
@@ -110,7 +124,7 @@ def for_node(ground: Ground, node: NodeFacts, desired: Desired) -> None:
 
 def source(ground: Ground, version: int) -> IPAddress | None:
     """Return the device's address on the overlay."""
-    addresses = ground.world.device_addresses.get((ground.link_name, ground.device_name), ())
+    addresses = own_addresses(ground)
     return next((address.ip for address in addresses if address.version == version), None)
 
 

@@ -1,0 +1,1 @@
+"""The core's decisions, asked directly: no device, no cluster, no clock."""
