@@ -68,9 +68,9 @@ class Controller:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                await self._status_once(running=False)
                 await asyncio.gather(*(joined.stop() for joined in self.clusters.values()))
                 await self.fleet.stop()
-                await self._status_once()
 
     async def _remember(self) -> None:
         for claim in await self._state.claims():
@@ -221,8 +221,8 @@ class Controller:
             await asyncio.sleep(0.5)
             await self._status_once()
 
-    async def _status_once(self) -> None:
-        now = statuses(self.world, self.fleet, self.clusters, self._problems)
+    async def _status_once(self, *, running: bool = True) -> None:
+        now = statuses(self.world, self.fleet, self.clusters, self._problems, running=running)
         new = {key: value for key, value in now.items() if self._status_written.get(key) != value}
         gone = self._status_written.keys() - now.keys()
         if not new and not gone:

@@ -25,9 +25,11 @@ def statuses(
     fleet: Fleet,
     clusters: Mapping[str, JoinedCluster],
     problems: tuple[str, ...],
+    *,
+    running: bool = True,
 ) -> dict[Key, Any]:
     """Return the status of every object by kind and name, and one of the controller itself."""
-    result: dict[Key, Any] = {("Controller", "controller"): {"problems": list(problems), "running": True}}
+    result: dict[Key, Any] = {("Controller", "controller"): {"problems": list(problems), "running": running}}
     for name in world.cluster_kinds:
         result["KubeCluster", name] = _cluster(world, name, clusters.get(name))
     for name in world.devices:

@@ -78,6 +78,8 @@ def _print(by_kind: dict[str, dict[str, Any]], newest: float) -> None:
         ]
         if rows:
             table(title, ["Name", *columns], rows)
+    if not all(value.get("running") for value in by_kind.get("Controller", {}).values()):
+        note("the controller was stopped; this is how it left things")
     for kind, name, label, text in _remarks(by_kind):
         note(f"{kind} {name}: {label}: {text}")
     age = max(0.0, time.time() - newest)

@@ -3,6 +3,8 @@
 The cluster's own allocator goes first: a block chosen by us inside its range collides sooner or later, one outside it keeps
 kube-controller-manager from starting. Only where none answers for a while a free block of flannel's Network is taken, and
 looked at again afterwards: if a real node got the same one meanwhile, ours is given up and made anew.
+
+The one confusing thing is the order: flanneld takes a Node up once, so the annotations come after the pod CIDR.
 """
 
 from __future__ import annotations
@@ -49,17 +51,14 @@ class StandIn:
             if node is not None and node.labels.get(DEVICE_LABEL) == device:
                 await self._context.client.delete(NODES, node_name, uid=node.uid)
             return None
-        wanted = flannel.node_annotations(ground)
-        if not any(key.endswith(("backend-data", "backend-v6-data")) for key in wanted):
-            return None  # no tunnel end yet; the device's next pass asks again
+        if ground.tunnel_end(4) is None and ground.tunnel_end(6) is None:
+            return None  # the device's next pass asks again
         if node is None:
-            await self._context.client.create(NODES, _document(node_name, device, wanted))
-            return ALLOCATOR_PATIENCE
+            await self._context.client.create(NODES, _document(node_name, device))
+            return 0.2
         if node.labels.get(DEVICE_LABEL) != device:
             self._log.warning("a Node of that name is not ours", node=node_name)
             return 60.0
-        if any(node.annotations.get(key) != value for key, value in wanted.items()):
-            await self._context.client.patch(NODES, node_name, {"metadata": {"annotations": wanted}})
         if not node.pod_cidrs:
             return await self._allocate(ground, node)
         rival = _rival(node, list(view.nodes.values()))
@@ -67,6 +66,9 @@ class StandIn:
             self._log.warning("pod CIDR taken by another node; making the Node anew", node=node_name, rival=rival)
             await self._context.client.delete(NODES, node_name, uid=node.uid)
             return 0.5
+        wanted = flannel.node_annotations(ground, node)
+        if any(node.annotations.get(key) != value for key, value in wanted.items()):
+            await self._context.client.patch(NODES, node_name, {"metadata": {"annotations": wanted}})
         return None
 
     async def _allocate(self, ground: Ground, node: NodeFacts) -> float | None:
@@ -114,11 +116,11 @@ class StandIn:
         return []
 
 
-def _document(name: str, device: str, annotations: dict[str, str]) -> dict[str, Any]:
+def _document(name: str, device: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": name, "labels": {DEVICE_LABEL: device}, "annotations": annotations},
+        "metadata": {"name": name, "labels": {DEVICE_LABEL: device}},
         "spec": {
             "unschedulable": True,
             "taints": [{"key": DEVICE_LABEL, "value": device, "effect": "NoExecute"}],

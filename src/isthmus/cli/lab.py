@@ -1,0 +1,186 @@
+"""``isthmus lab``: a network on one machine, without cluster, appliance or Docker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from isthmus.cli import EXIT_UNTRIED
+from isthmus.cli.options import json_option
+
+_FAMILIES: dict[str, tuple[Literal["ipv4", "ipv6"], ...]] = {
+    "ipv4": ("ipv4",),
+    "ipv6": ("ipv6",),
+    "dual": ("ipv4", "ipv6"),
+}
+
+
+@click.group()
+def command() -> None:
+    """Nodes, pods, clients, a gateway and a small Kubernetes API in network namespaces on this machine.
+
+    It runs in a sandbox of its own (without root where the host allows that), and leaves nothing behind, however it ends.
+    """
+
+
+@command.command()
+def demo() -> int:
+    """Show the main job with real packets, step by step.
+
+    Exit code 0: every step was observed. 1: one was not. 3: it could not be tried on this host.
+    """
+    return _in_sandbox(["lab", "demo"], _demo)
+
+
+def _demo() -> int:
+    from isthmus.lab.demo.show import demo as show
+
+    return asyncio.run(show())
+
+
+@command.command()
+@click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, 200), help="Number of nodes.")
+@click.option(
+    "--path",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "direct", "flannel", "overlay"]),
+    help="How packets get from the gateway to the pods.",
+)
+@click.option("--device", default="linux", show_default=True, type=click.Choice(["linux"]), help="The device.")
+@click.option(
+    "--families",
+    default="dual",
+    show_default=True,
+    type=click.Choice(list(_FAMILIES)),
+    help="IP versions of the pods.",
+)
+@json_option
+def run(nodes: int, path: str, device: str, families: str, as_json: bool) -> int:
+    """Build a lab, join it, and print who reaches whom; exit code 0 only if every pair was reached.
+
+    1: a pair was not reached. 3: it could not be tried on this host.
+    """
+    arguments = ["lab", "run", "--nodes", str(nodes), "--path", path, "--device", device, "--families", families]
+
+    def inside() -> int:
+        from isthmus.lab.run import run as run_lab
+
+        result = asyncio.run(run_lab(nodes, path, _FAMILIES[families]))
+        if as_json:
+            click.echo(json.dumps(result.to_json(), indent=2, sort_keys=True))
+        else:
+            from isthmus.cli.render import table
+
+            header, *rows = result.matrix_rows
+            table(f"{nodes} nodes, path {path}: milliseconds", header, rows)
+            for line in result.lines:
+                click.echo(line)
+        return 0 if result.ok else 1
+
+    return _in_sandbox([*arguments, *(["--json"] if as_json else [])], inside)
+
+
+@command.command()
+@click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, 200), help="Number of nodes.")
+@click.option(
+    "--path",
+    default="flannel",
+    show_default=True,
+    type=click.Choice(["auto", "direct", "flannel", "overlay"]),
+    help="How packets get from the gateway to the pods.",
+)
+def shell(nodes: int, path: str) -> int:
+    """Leave a joined lab up and open a prompt in it; leaving the prompt removes every trace."""
+
+    def inside() -> int:
+        from isthmus.lab.prompt import prompt
+
+        return asyncio.run(prompt(nodes, path))
+
+    return _in_sandbox(["lab", "shell", "--nodes", str(nodes), "--path", path], inside)
+
+
+@command.command()
+@click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, 200), help="Number of nodes.")
+@click.option(
+    "--path",
+    default="flannel",
+    show_default=True,
+    type=click.Choice(["auto", "direct", "flannel", "overlay"]),
+    help="How packets get from the gateway to the pods.",
+)
+def up(nodes: int, path: str) -> int:
+    """Bring a joined lab up in the background; `lab enter` opens a prompt in it, `lab down` ends it."""
+    from isthmus.lab.background import start
+
+    return start(nodes, path)
+
+
+@command.command(hidden=True)
+@click.option("--nodes", default=3, type=click.IntRange(1, 200))
+@click.option("--path", default="flannel", type=click.Choice(["auto", "direct", "flannel", "overlay"]))
+def hold(nodes: int, path: str) -> int:
+    """Be the lab that `lab up` starts."""
+
+    def inside() -> int:
+        from isthmus.lab.background import hold as hold_lab
+
+        return asyncio.run(hold_lab(nodes, path))
+
+    return _in_sandbox(["lab", "hold", "--nodes", str(nodes), "--path", path], inside)
+
+
+@command.command(context_settings={"ignore_unknown_options": True})
+@click.argument("argv", nargs=-1, type=click.UNPROCESSED)
+def enter(argv: tuple[str, ...]) -> int:
+    """Open a prompt (or run a command) in the lab that `lab up` left running."""
+    from isthmus.lab.background import enter as enter_lab
+
+    return enter_lab(list(argv))
+
+
+@command.command()
+def down() -> int:
+    """End the lab that `lab up` left running, and every trace of it."""
+    from isthmus.lab.background import stop
+
+    return stop()
+
+
+@command.command()
+@click.option(
+    "--port", default=0, show_default=True, type=click.IntRange(0, 65535), help="TCP port; 0 takes a free one."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--cluster-cidr", multiple=True, help="Give Nodes their pod CIDRs out of this range (one per family).")
+def kube(port: int, host: str, cluster_cidr: tuple[str, ...]) -> None:
+    """Run the lab's small Kubernetes API alone; prints the path of a kubeconfig. Ctrl-C ends it."""
+    from isthmus.lab.kube.server import run_kube_api
+
+    def ready(kubeconfig: Path) -> None:
+        click.echo(str(kubeconfig))
+        sys.stdout.flush()
+
+    run_kube_api(port, host, ready, cluster_cidrs=cluster_cidr)
+
+
+def _in_sandbox(arguments: list[str], inside: Callable[[], int]) -> int:
+    """Run ``inside`` here if this is the lab's sandbox, else run this very command again in a fresh one."""
+    from isthmus.lab.net.sandbox import in_sandbox, probe, run_in_sandbox
+
+    if in_sandbox():
+        return inside()
+    found = probe()
+    if not found:
+        click.secho("This could not be tried on this host:", fg="red", err=True)
+        for reason in found.reasons:
+            click.echo(f"  {reason}", err=True)
+        return EXIT_UNTRIED
+    return run_in_sandbox([sys.executable, "-m", "isthmus", *arguments])

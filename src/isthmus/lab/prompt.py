@@ -1,0 +1,95 @@
+"""A joined lab with a prompt in it: the shell says what to try, and leaving it ends the lab.
+
+Commands run in the sandbox's root namespace; ``in NAMESPACE COMMAND`` runs one elsewhere, and
+``isthmus`` runs on the gateway, where the controller is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import sys
+from ipaddress import ip_address
+from pathlib import Path
+
+from isthmus.errors import LabError
+from isthmus.lab.joined import GATEWAY, JoinedLab
+from isthmus.lab.net.matrix import spread
+from isthmus.lab.net.nodes import Workload
+from isthmus.lab.net.topology import CLIENT_NEAR, Topology
+
+WELCOME = """
+The lab is up: {nodes} nodes with pods, gateway gw1 (Isthmus runs there), client-near, router, client-far.
+Service default/web has {vip}.  Try:
+
+  curl http://{vip}/                       from here goes nowhere: the clients are elsewhere
+  in client-near curl -s http://{vip}/     a client on the VIP's own segment, several times
+  in client-far curl -s http://{vip}/      a client behind the router
+  isthmus status                           how everything stands
+  isthmus plan                             what would change, and why
+  isthmus explain node2                    hop by hop; also: a pod CIDR, a pod, {vip}, default/web
+  kubectl get nodes,svc,endpointslices     if kubectl is installed
+  in gw1 ip route del 10.244.2.0/24        break something, then look again
+  in gw1 nft list ruleset                  what the gateway does
+
+exit (or Ctrl-D) ends the lab and removes every trace of it.
+"""
+
+
+async def prompt(nodes: int, path: str) -> int:
+    """Bring the lab up, open a shell in it, and end it when the shell ends; return 0."""
+    async with JoinedLab(Topology(nodes=nodes, cni="flannel"), path) as joined:
+        print(f"building a lab of {nodes} nodes, path {path} ...", flush=True)
+        vip = await serve(joined)
+        files = write_tools(joined)
+        print(WELCOME.format(nodes=nodes, vip=vip), flush=True)
+        shell = await asyncio.create_subprocess_exec(
+            "bash", "--rcfile", str(files / "bashrc"), "-i", env={**os.environ, **environment(joined, files)}
+        )
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C is the shell's
+        await shell.wait()
+        print("ending the lab ...", flush=True)
+    return 0
+
+
+async def serve(joined: JoinedLab) -> str:
+    """Join the lab, publish a Service over all pods, and return its VIP once it answers (or why it does not)."""
+    await joined.join()
+    names = [pod.name for pod in joined.lab.network.pods]
+    await joined.lab.publish(Workload(name="web", pods=dict.fromkeys(names, "ready")))
+    try:
+        vip = (await joined.vip_of("web"))[0]
+        await spread(CLIENT_NEAR, ip_address(vip), 80, requests=1)
+    except LabError as error:
+        return f"(no address yet: {error})"
+    return vip
+
+
+def write_tools(joined: JoinedLab) -> Path:
+    """Write the shell's start file and the two commands of the lab; return their directory."""
+    folder = joined.lab.directory / "tools"
+    folder.mkdir(exist_ok=True)
+    python = shlex.quote(sys.executable)
+    state, config = shlex.quote(str(joined.state)), shlex.quote(str(joined.config))
+    _script(folder / "in", 'ns=$1; shift; exec ip netns exec "$ns" "$@"')
+    _script(
+        folder / "isthmus",
+        f"export ISTHMUS_STATUS_STATE={state} ISTHMUS_PLAN_STATE={state} ISTHMUS_EXPLAIN_STATE={state}\n"
+        f"export ISTHMUS_PLAN_CONFIG={config} ISTHMUS_EXPLAIN_CONFIG={config} ISTHMUS_CLEAN_CONFIG={config}\n"
+        f'exec ip netns exec {GATEWAY} {python} -m isthmus "$@"',
+    )
+    (folder / "bashrc").write_text("PS1='lab$ '\nunset PROMPT_COMMAND\n")
+    return folder
+
+
+def environment(joined: JoinedLab, tools: Path) -> dict[str, str]:
+    """Return what the shell's environment gets: the lab's own commands first on the PATH, and its kubeconfig."""
+    return {"PATH": f"{tools}:{os.environ.get('PATH', '')}", "KUBECONFIG": str(joined.lab.kubeconfig)}
+
+
+def _script(path: Path, body: str) -> None:
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
