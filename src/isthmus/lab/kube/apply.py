@@ -27,11 +27,8 @@ _MISSING = object()
 def merge(live: Any, wanted: Any, path: FieldPath, shapes: Shapes) -> Any:
     """Return ``live`` with ``wanted`` laid over it."""
     shape = shapes.at(path)
-    if isinstance(wanted, dict) and isinstance(live, dict) and not shape.one_piece:
-        merged = dict(live)
-        for name, value in wanted.items():
-            merged[name] = merge(live.get(name), value, (*path, name), shapes)
-        return merged
+    if isinstance(wanted, dict) and not shape.one_piece:
+        return _merge_map(live if isinstance(live, dict) else {}, wanted, path, shapes)
     if not isinstance(wanted, list):
         return wanted
     have = live if isinstance(live, list) else []
@@ -40,8 +37,7 @@ def merge(live: Any, wanted: Any, path: FieldPath, shapes: Shapes) -> Any:
         merged_items = {item_key(item, shape.keys): item for item in have if isinstance(item, dict)}
         for item in wanted:
             key = item_key(item, shape.keys)
-            current = merged_items.get(key)
-            merged_items[key] = item if current is None else _merge_item(current, item, path, shapes)
+            merged_items[key] = _merge_map(merged_items.get(key, {}), item, path, shapes)
         return list(merged_items.values())
     if shape.is_set:
         members = {member_key(item): item for item in (*have, *wanted)}
@@ -49,7 +45,7 @@ def merge(live: Any, wanted: Any, path: FieldPath, shapes: Shapes) -> Any:
     return wanted
 
 
-def _merge_item(live: Json, wanted: Json, path: FieldPath, shapes: Shapes) -> Json:
+def _merge_map(live: Json, wanted: Json, path: FieldPath, shapes: Shapes) -> Json:
     return {**live, **{name: merge(live.get(name), value, (*path, name), shapes) for name, value in wanted.items()}}
 
 
@@ -71,10 +67,6 @@ def _check_keys(items: list[Any], path: FieldPath, keys: tuple[str, ...]) -> Non
         seen.add(name)
 
 
-def _begins(path: Path, start: Path) -> bool:
-    return path[: len(start)] == start
-
-
 def _cut(node: Any, path: Path, fields: FieldPath, shapes: Shapes, keep: set[Path], here: Path) -> Any:
     """Return ``node`` without what ``path`` names, and without containers that became empty by that."""
     element, rest = path[0], path[1:]
@@ -94,6 +86,8 @@ def _cut(node: Any, path: Path, fields: FieldPath, shapes: Shapes, keep: set[Pat
         return cut
     if isinstance(node, list) and element.startswith("k:"):
         keys = shapes.at(fields).keys
+        if len(rest) == 1 and rest[0][2:] in keys:
+            return node  # the item stays for somebody else, and is nothing without its key
         items = []
         for item in node:
             if not isinstance(item, dict) or item_key(item, keys) != element:
@@ -137,11 +131,13 @@ def apply(
         managers[other].paths.discard(path)
 
     merged: Json = merge(live or {}, wanted, (), shapes)
-    others = set().union(*(owned.paths for owned in managers.values()))
+    others: set[Path] = set().union(*(other.paths for other in managers.values()))
     wanted_paths = set(mine)
-    for path in sorted(before.paths - wanted_paths - others, key=len, reverse=True):
-        # Deepest first; a member stays while somebody still owns something below it.
-        if not any(_begins(other, path) for other in (*others, *wanted_paths)):
+    # A member stays while somebody still owns something below it; with a member, all below it goes.
+    owned = {path[:length] for path in others | wanted_paths for length in range(1, len(path) + 1)}
+    gone = before.paths - owned
+    for path in gone:
+        if not any(path[:length] in gone for length in range(1, len(path))):
             merged = _cut(merged, path, (), shapes, wanted_paths, ())
     merged.setdefault("metadata", {})
     managers[who] = Owned(wanted_paths, before.time if before.paths == wanted_paths else timestamp(now))

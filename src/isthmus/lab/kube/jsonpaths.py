@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 _STEP = re.compile(
-    r"""\.(?P<name>[A-Za-z0-9_\-]+|\*)
+    r"""\.(?P<name>(?:[A-Za-z0-9_/\-]|\\.)+|\*)
       | \['(?P<quoted>(?:[^'\\]|\\.)+)'\]
       | \[(?P<index>-?\d+)\]
       | (?P<all>\[\*\])
@@ -23,7 +23,7 @@ def find(document: Any, path: str) -> list[Any]:
         text = "." + text
     nodes, position = [document], 0
     while position < len(text):
-        step = _STEP.match(text.replace("\\.", "\0"), position) if "\\." in text else _STEP.match(text, position)
+        step = _STEP.match(text, position)
         if step is None:
             return []
         nodes = [child for node in nodes for child in _children(node, step)]
@@ -32,7 +32,7 @@ def find(document: Any, path: str) -> list[Any]:
 
 
 def _children(node: Any, step: re.Match[str]) -> list[Any]:
-    name = step["name"] or (step["quoted"] or "").replace("\\.", ".")
+    name = re.sub(r"\\(.)", r"\1", step["name"] or step["quoted"] or "")
     if step["all"] or name == "*":
         return list(node.values()) if isinstance(node, dict) else list(node) if isinstance(node, list) else []
     if name:

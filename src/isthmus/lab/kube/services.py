@@ -120,6 +120,10 @@ class ServiceRule(Plain):
                     spec.pop(name, None)
             return
         if before.get("type") not in (None, "ExternalName"):
+            changed = spec.get("clusterIP") not in (None, "", before.get("clusterIP"))
+            if changed and spec.get("clusterIPs") in (None, [], before.get("clusterIPs")):
+                # The older of the two fields was changed; the newer follows, and is then found not to be changeable.
+                spec["clusterIPs"] = [spec["clusterIP"]]
             for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):  # an update may leave them out
                 if not spec.get(name) and before.get(name):
                     spec[name] = before[name]
