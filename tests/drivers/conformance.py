@@ -161,7 +161,7 @@ class ConformanceSuite:
         """After an apply the device reads back exactly as ``adapt`` spelled it, kind by kind."""
         desired = bench.driver.adapt(everything(bench.underlay)).resources
         results = await converge(bench.driver, desired)
-        assert [outcome for outcome in results if outcome.result != "done"] == []
+        assert [(outcome.change.identity, outcome.reason) for outcome in results if outcome.result != "done"] == []
         observed = await bench.driver.observe()
         for identity in sorted({*desired, *observed.resources}):
             assert observed.resources.get(identity) == desired.get(identity)

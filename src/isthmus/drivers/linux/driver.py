@@ -1,0 +1,296 @@
+"""The Linux gateway as a device: reads and writes the host it runs on, in its own network namespace.
+
+It orders and batches; how each kind of thing is written is told in a module of its own. The one confusing thing: a run
+of like changes goes to the kernel as one batch, so outcomes come a batch at a time, but always in the order of the
+changes and one for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from isthmus.drivers.base import Adapted, Observation, Outcome, ProbeResult, ProbeTarget
+from isthmus.drivers.linux import host, spelling
+from isthmus.drivers.linux.addresses import apply_addresses, keeps_marks
+from isthmus.drivers.linux.announce import Announcer
+from isthmus.drivers.linux.answers import outcome, unknown
+from isthmus.drivers.linux.conntrack import Conntrack
+from isthmus.drivers.linux.entries import apply_entries
+from isthmus.drivers.linux.expected import Expected
+from isthmus.drivers.linux.kernel import Kernel
+from isthmus.drivers.linux.monitor import Monitor
+from isthmus.drivers.linux.nft import Table
+from isthmus.drivers.linux.observe import observe
+from isthmus.drivers.linux.owner import Owner
+from isthmus.drivers.linux.probe import probe
+from isthmus.drivers.linux.routes import apply_routes
+from isthmus.drivers.linux.services import NftResource
+from isthmus.drivers.linux.tunnels import apply_tunnel
+from isthmus.errors import DeviceUnreachable, DeviceUnsupported
+from isthmus.model.plan import Change
+from isthmus.model.resources import (
+    AnyResource,
+    FdbEntry,
+    IPAddress,
+    MssClamp,
+    Neighbor,
+    PortFilter,
+    Route,
+    SourceAddress,
+    Tunnel,
+    VirtualAddress,
+    VirtualServer,
+)
+
+__all__ = ["LinuxDriver"]
+
+_NET_ADMIN, _NET_RAW = 12, 13
+_DEBOUNCE = 0.1
+_LEAST_INTERVAL = 1.0
+_GROUPS: dict[type, str] = {
+    Tunnel: "tunnels",
+    SourceAddress: "addresses",
+    VirtualAddress: "vips",
+    Neighbor: "entries",
+    FdbEntry: "entries",
+    Route: "routes",
+    VirtualServer: "table",
+    MssClamp: "table",
+    PortFilter: "table",
+}
+
+
+class _Open:
+    """What an open driver holds: sockets and the tasks behind them."""
+
+    def __init__(self, owner: Owner, found: host.Host, nft: str, expected: Expected) -> None:
+        self.kernel = Kernel(owner, ipv6=found.ipv6)
+        self.conntrack = Conntrack()
+        self.announcer = Announcer()
+        self.table = Table(owner, nft, lambda: self.monitor.table_untouched())
+        self.monitor = Monitor(owner, expected, route_port=self.kernel.portid, table_port=self.table.portid)
+
+    async def close(self) -> None:
+        await self.announcer.close()
+        self.monitor.close()
+        self.table.close()
+        self.conntrack.close()
+        self.kernel.close()
+
+
+class LinuxDriver:
+    """Drive the host's own network.
+
+    ``installation`` and ``protocol`` are the owner marks: two installations on one host differ in both. ``announce``
+    restricts the links on which VIPs may be answered for; empty means any.
+    """
+
+    def __init__(self, installation: str = "main", protocol: int = 200, announce: Sequence[str] = ()) -> None:
+        self.owner = Owner(installation, protocol)
+        self.announce = tuple(announce)
+        self._expected = Expected()
+        self._open: _Open | None = None
+        self._host = host.Host(ipv6=True, forwards4=True, forwards6=True)
+        self._busy = asyncio.Lock()
+        self._last_drift = 0.0
+
+    async def open(self) -> None:
+        """Check that this host can be a gateway, and switch forwarding on.
+
+        Raises ``DeviceUnsupported`` with what is missing and ``DeviceRefused`` when another installation has our marks.
+        """
+        if self._open is not None:
+            return
+        self.owner.check()
+        await asyncio.to_thread(_check_privilege)
+        nft = host.find_nft()
+        self._host = await asyncio.to_thread(host.look)
+        opened = _Open(self.owner, self._host, nft, self._expected)
+        try:
+            await opened.table.check()
+            if not await keeps_marks(opened.kernel):
+                raise DeviceUnsupported(
+                    "this kernel does not keep the protocol number of an address (IFA_PROTO); Linux 5.18 or newer does"
+                )
+            await asyncio.to_thread(host.start_forwarding, self._host)
+            opened.monitor.know(await opened.kernel.links())
+        except BaseException:
+            await opened.close()
+            raise
+        self._open = opened
+
+    async def close(self) -> None:
+        """Let go of sockets and tasks; the host keeps what it holds."""
+        opened, self._open = self._open, None
+        if opened is not None:
+            await opened.close()
+
+    async def observe(self, identities: Collection[str] | None = None) -> Observation:
+        """Return what the host holds: everything, or what stands at ``identities`` alone."""
+        opened = self._opened()
+        if identities is None:
+            opened.monitor.take()
+        observation = await self._look(opened, identities)
+        self._expected.observed(observation)
+        return observation
+
+    async def _look(self, opened: _Open, identities: Collection[str] | None) -> Observation:
+        observation = await observe(opened.kernel, opened.table, identities)
+        opened.monitor.know(await opened.kernel.links())
+        return observation
+
+    def adapt(self, desired: Mapping[str, AnyResource]) -> Adapted:
+        """Return ``desired`` as this host would read it back, and what it refuses by value."""
+        adapted = spelling.adapt(desired, ipv6=self._host.ipv6, announce=self.announce)
+        self._expected.wanted(adapted.resources)
+        return adapted
+
+    async def apply(self, changes: Sequence[Change]) -> AsyncIterator[Outcome]:
+        """Carry out ``changes`` in order; a failure of the socket leaves the rest unknown."""
+        opened = self._opened()
+        if not changes:
+            return
+        async with self._busy:
+            await opened.table.ensure()
+            lost = ""
+            for (group, _), run in groupby(changes, key=lambda c: (_GROUPS[type(c.resource)], c.after is None)):
+                part = list(run)
+                if lost:
+                    outcomes = [unknown(change, f"not tried: {lost}") for change in part]
+                else:
+                    try:
+                        outcomes = await getattr(self, f"_apply_{group}")(opened, part)
+                    except DeviceUnreachable as error:
+                        lost = str(error)
+                        outcomes = [unknown(change, lost) for change in part]
+                for one in outcomes:
+                    self._expected.done(one)
+                    yield one
+
+    async def drift(self) -> None:
+        """Return when something of ours, at a place we want, or of the interfaces moved by somebody else's hand."""
+        opened = self._opened()
+        while True:
+            await opened.monitor.moved.wait()
+            pause = max(_DEBOUNCE, self._last_drift + _LEAST_INTERVAL - time.monotonic())
+            await asyncio.sleep(pause)
+            async with self._busy:
+                moved = await self._has_moved(opened)
+            if moved:
+                self._last_drift = time.monotonic()
+                return
+
+    async def _has_moved(self, opened: _Open) -> bool:
+        suspects, facts_moved, table_written, overrun = opened.monitor.take()
+        if overrun or table_written:
+            return True
+        if not suspects and not facts_moved:
+            return False
+        observation = await self._look(opened, suspects)
+        return observation.facts != self._expected.facts or self._expected.differs(observation)
+
+    async def probe(self, targets: Sequence[ProbeTarget]) -> Sequence[ProbeResult]:
+        """Send echo requests from this host and return an answer for each target, in order, within two seconds."""
+        return await probe(targets)
+
+    def _opened(self) -> _Open:
+        if self._open is None:
+            raise DeviceUnreachable("the Linux gateway is not open")
+        return self._open
+
+    async def _apply_routes(self, opened: _Open, changes: Sequence[Change]) -> list[Outcome]:
+        return await apply_routes(opened.kernel, await opened.kernel.links(), changes)
+
+    async def _apply_entries(self, opened: _Open, changes: Sequence[Change]) -> list[Outcome]:
+        return await apply_entries(opened.kernel, await opened.kernel.links(), changes)
+
+    async def _apply_tunnels(self, opened: _Open, changes: Sequence[Change]) -> list[Outcome]:
+        outcomes = []
+        for change in changes:
+            disturbs = change.after is None and self._expected.stands_on(change.identity.removeprefix("tunnel "))
+            one = await apply_tunnel(opened.kernel, change)
+            outcomes.append(Outcome(one.change, one.result, one.reason, one.disturbed or disturbs))
+        opened.monitor.know(await opened.kernel.links())
+        return outcomes
+
+    async def _apply_addresses(self, opened: _Open, changes: Sequence[Change]) -> list[Outcome]:
+        outcomes, _ = await apply_addresses(opened.kernel, await opened.kernel.links(), changes)
+        return outcomes
+
+    async def _apply_vips(self, opened: _Open, changes: Sequence[Change]) -> list[Outcome]:
+        """Put a VIP into the table before it answers, and take it out after: it never answers on every port."""
+        links = await opened.kernel.links()
+        refused: dict[str, Outcome] = {}
+        if changes[0].after is not None:
+            refused = {o.change.identity: o for o in await self._apply_table(opened, changes) if o.result != "done"}
+        outcomes, added = await apply_addresses(
+            opened.kernel, links, [change for change in changes if change.identity not in refused]
+        )
+        by_link: dict[str, list[IPAddress]] = {}
+        for change in added:
+            if isinstance(change.after, VirtualAddress):
+                by_link.setdefault(change.after.link, []).append(change.after.address)
+        for link, addresses in by_link.items():
+            opened.announcer.announce(addresses, links.by_name[link])
+        down = [one.change for one in outcomes if one.result == "done" and one.change.after is None]
+        failed = {o.change.identity: o for o in await self._apply_table(opened, down) if o.result != "done"}
+        # A VIP whose address was refused must not stay in the table: it is somebody else's to answer for.
+        undo = [
+            Change("delete", o.change.identity, o.change.resource, None) for o in outcomes if o.result == "refused"
+        ]
+        await self._apply_table(opened, [change for change in undo if changes[0].after is not None])
+        told = {one.change.identity: one for one in outcomes} | refused | failed
+        return [told[change.identity] for change in changes]
+
+    async def _apply_table(self, opened: _Open, changes: Sequence[Change]) -> list[Outcome]:
+        if not changes:
+            return []
+        replies = await opened.table.write([(change.identity, _nft(change.after)) for change in changes])
+        outcomes = [outcome(change, reply) for change, reply in zip(changes, replies, strict=True)]
+        await opened.conntrack.forget(
+            _as_it_serves(one.change) for one in outcomes if one.result == "done" and _moves_flows(one.change)
+        )
+        return outcomes
+
+
+def _nft(resource: AnyResource | None) -> NftResource | None:
+    return resource if isinstance(resource, NftResource) else None
+
+
+def _moves_flows(change: Change) -> bool:
+    """Say whether flows may be left on a pod that serves no longer, or from before there was any."""
+    if not isinstance(change.resource, VirtualServer):
+        return False
+    before = change.before.members if isinstance(change.before, VirtualServer) else ()
+    after = change.after.members if isinstance(change.after, VirtualServer) else ()
+    if not before or not after:
+        return True
+    kept = {(member.address, member.port) for member in after}
+    return any((member.address, member.port) not in kept for member in before)
+
+
+def _as_it_serves(change: Change) -> VirtualServer:
+    """Return the server as it stands after the change; a deleted one has no members."""
+    server = change.resource
+    assert isinstance(server, VirtualServer), "only servers move flows"
+    if change.after is not None:
+        return server
+    return VirtualServer(server.address, server.protocol, server.port)
+
+
+def _check_privilege() -> None:
+    """Raise ``DeviceUnsupported`` where this process may not change the network."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError as error:
+        raise DeviceUnsupported(f"cannot read /proc/self/status: {error.strerror}") from error
+    effective = next((int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:")), 0)
+    missing = [name for name, bit in (("NET_ADMIN", _NET_ADMIN), ("NET_RAW", _NET_RAW)) if not effective >> bit & 1]
+    if missing:
+        raise DeviceUnsupported(
+            f"a Linux gateway needs the capabilities {', '.join(missing)}; run as root or grant them"
+        )

@@ -1,0 +1,161 @@
+"""What this device can have, and how it reads it back: pure, by value alone.
+
+Spelling is small (MACs in lower case, members and senders sorted), refusing is the point: a value that the kernel or the
+slot maps cannot hold is declined here with a sentence, before anything is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from isthmus.drivers.base import Adapted
+from isthmus.drivers.linux.services import by_version
+from isthmus.drivers.linux.slots import MOST_MEMBERS
+from isthmus.model.resources import (
+    AnyResource,
+    FdbEntry,
+    IPAddress,
+    MssClamp,
+    Neighbor,
+    PortFilter,
+    Route,
+    SourceAddress,
+    Tunnel,
+    VirtualAddress,
+    VirtualServer,
+)
+
+__all__ = ["adapt"]
+
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_LINK = re.compile(r"[^\s/:\0]{1,15}")
+_MOST_WEIGHT = 1_000_000
+_HasMac = TypeVar("_HasMac", Tunnel, FdbEntry, Neighbor)
+
+
+class _Refused(Exception):
+    """This value cannot be had; the text says why."""
+
+
+def adapt(desired: Mapping[str, AnyResource], *, ipv6: bool, announce: Sequence[str] = ()) -> Adapted:
+    """Return ``desired`` in this device's spelling, and what it refuses with reasons."""
+    resources: dict[str, AnyResource] = {}
+    refused: dict[str, str] = {}
+    for identity, resource in desired.items():
+        try:
+            spelled = _spell(resource, announce)
+            if not ipv6 and any(address.version == 6 for address in _addresses(spelled)):
+                raise _Refused("IPv6 is disabled on this host")
+        except _Refused as error:
+            refused[identity] = str(error)
+        else:
+            resources[spelled.identity] = spelled
+    return Adapted(resources, refused)
+
+
+def _spell(resource: AnyResource, announce: Sequence[str]) -> AnyResource:
+    match resource:
+        case Tunnel():
+            return _tunnel(resource)
+        case SourceAddress(link=link):
+            _check_link(link)
+        case MssClamp(link=link, mtu=mtu):
+            _check_link(link)
+            _check_range("MTU", mtu, 576, 65535)
+        case PortFilter(port=port, sources=sources):
+            _check_range("port", port, 1, 65535)
+            ordered = tuple(sorted(set(sources), key=by_version))
+            return resource if ordered == sources else msgspec.structs.replace(resource, sources=ordered)
+        case FdbEntry(tunnel=link):
+            _check_link(link)
+            return _with_mac(resource)
+        case Neighbor(link=link):
+            _check_link(link)
+            return _with_mac(resource)
+        case Route():
+            _route(resource)
+        case VirtualServer():
+            return _server(resource)
+        case VirtualAddress(link=link):
+            _check_link(link)
+            if announce and link != "lo" and link not in announce:
+                raise _Refused(f"this gateway answers for VIPs on {', '.join(announce)} only, not on {link}")
+    return resource
+
+
+def _tunnel(tunnel: Tunnel) -> Tunnel:
+    _check_link(tunnel.name)
+    if tunnel.underlay is not None:
+        _check_link(tunnel.underlay)
+    _check_range("VNI", tunnel.vni, 1, (1 << 24) - 1)
+    _check_range("port", tunnel.port, 1, 65535)
+    _check_range("MTU", tunnel.mtu, 576, 65535)
+    spelled = _with_mac(tunnel)
+    if int(spelled.mac[:2], 16) & 1 or spelled.mac == "00:00:00:00:00:00":
+        raise _Refused(f"{tunnel.mac} cannot be a tunnel's own MAC: it is a group's, or zero")
+    return spelled
+
+
+def _route(route: Route) -> None:
+    _check_link(route.link)
+    if route.via.version != route.prefix.version:
+        raise _Refused(f"next hop {route.via} and prefix {route.prefix} are of different IP versions")
+    if route.source is not None and route.source.version != route.prefix.version:
+        raise _Refused(f"source {route.source} and prefix {route.prefix} are of different IP versions")
+
+
+def _server(server: VirtualServer) -> VirtualServer:
+    _check_range("port", server.port, 1, 65535)
+    if server.protocol not in ("tcp", "udp", "sctp"):
+        raise _Refused(f"{server.protocol} cannot be served")
+    version = server.address.version
+    if server.source is not None and server.source.version != version:
+        raise _Refused(f"source {server.source} and VIP {server.address} are of different IP versions")
+    for member in server.members:
+        if member.address.version != version:
+            raise _Refused(f"member {member.address} and VIP {server.address} are of different IP versions")
+        _check_range("member port", member.port, 1, 65535)
+        _check_range("weight", member.weight, 0, _MOST_WEIGHT)
+    members = tuple(sorted(set(server.members)))
+    if len({(member.address, member.port) for member in members}) < len(members):
+        raise _Refused("one member is named twice with different weights")
+    active = sum(1 for member in members if member.weight)
+    if active > MOST_MEMBERS:
+        raise _Refused(f"{active} members, and this gateway has {MOST_MEMBERS} slots for one service")
+    return server if members == server.members else msgspec.structs.replace(server, members=members)
+
+
+def _with_mac(resource: _HasMac) -> _HasMac:
+    mac = resource.mac.lower().replace("-", ":")
+    if not _MAC.fullmatch(mac):
+        raise _Refused(f"{resource.mac!r} is not a MAC address")
+    return resource if mac == resource.mac else msgspec.structs.replace(resource, mac=mac)
+
+
+def _check_link(name: str) -> None:
+    if not _LINK.fullmatch(name) or name in (".", ".."):
+        raise _Refused(f"{name!r} cannot be a link's name (1 to 15 characters, no space, slash or colon)")
+
+
+def _check_range(what: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise _Refused(f"{what} {value} is outside {least} to {most}")
+
+
+def _addresses(resource: AnyResource) -> list[IPAddress]:
+    match resource:
+        case Tunnel(local=local):
+            return [local]
+        case SourceAddress(address=interface):
+            return [interface.ip]
+        case FdbEntry(destination=address) | Neighbor(address=address) | VirtualAddress(address=address):
+            return [address]
+        case VirtualServer(address=address):
+            return [address]
+        case Route(via=address):
+            return [address]
+    return []

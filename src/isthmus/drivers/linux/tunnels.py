@@ -1,0 +1,94 @@
+"""Carrying out changes of tunnels.
+
+MAC and MTU change while the tunnel stands; VNI, port, local address and underlay do not, so the tunnel is made anew and
+what stood on it is gone (``disturbed``). A link is deleted by its index, after its alias has been seen to be ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import secrets
+
+from isthmus.drivers.base import Outcome
+from isthmus.drivers.linux import host, links
+from isthmus.drivers.linux.answers import done, outcome, refused
+from isthmus.drivers.linux.kernel import Kernel, Links
+from isthmus.drivers.linux.links import LinkRow
+from isthmus.drivers.linux.sentences import foreign_link, tunnel_of
+from isthmus.errors import DeviceUnsupported
+from isthmus.model.plan import Change
+from isthmus.model.resources import Tunnel
+
+__all__ = ["apply_tunnel"]
+
+
+async def apply_tunnel(kernel: Kernel, change: Change) -> Outcome:
+    """Carry out one change of a tunnel."""
+    tunnel = change.resource
+    assert isinstance(tunnel, Tunnel), "only tunnels come here"
+    standing = await kernel.links()
+    row = standing.by_name.get(tunnel.name)
+    ours = row is not None and row.name in standing.ours
+    if change.after is None:
+        if row is None or not ours:
+            return done(change)
+        [reply] = await kernel.send([links.delete_link(row.ifindex)])
+        return outcome(change, reply)
+    if row is not None and not ours:
+        return refused(change, f"exists, not ours: {foreign_link(row)}")
+    if row is None:
+        return await _create(kernel, standing, change, tunnel)
+    now = tunnel_of(row, standing)
+    if (now.vni, now.port, now.local, now.underlay) != (tunnel.vni, tunnel.port, tunnel.local, tunnel.underlay):
+        [reply] = await kernel.send([links.delete_link(row.ifindex)])
+        if reply.errno not in (0, errno.ENODEV):
+            return outcome(change, reply)
+        made = await _create(kernel, standing, change, tunnel)
+        return Outcome(change, made.result, made.reason, disturbed=True)
+    if now == tunnel:
+        return await _settle(change, tunnel)
+    [reply] = await kernel.send([links.change_tunnel(row.ifindex, tunnel)])
+    if reply.errno:
+        return outcome(change, reply)
+    return await _settle(change, tunnel)
+
+
+async def _create(kernel: Kernel, standing: Links, change: Change, tunnel: Tunnel) -> Outcome:
+    underlay = standing.index(tunnel.underlay) if tunnel.underlay else 0
+    if tunnel.underlay and not underlay:
+        return refused(change, f"no link is named {tunnel.underlay!r} to put the tunnel on")
+    rival = _rival(standing, tunnel)
+    if rival is not None:
+        return refused(change, f"VNI {tunnel.vni} on port {tunnel.port} is taken by {foreign_link(rival)}")
+    index = _free_index(standing)
+    replies = await kernel.send(links.create_tunnel(tunnel, index, underlay, kernel.owner.alias))
+    failed = next((reply for reply in replies if reply.errno != 0), None)
+    if failed is not None:
+        if replies[0].errno == 0:
+            await kernel.send([links.delete_link(index)])
+        return outcome(change, failed)
+    return await _settle(change, tunnel)
+
+
+async def _settle(change: Change, tunnel: Tunnel) -> Outcome:
+    try:
+        await asyncio.to_thread(host.relax_reverse_path, tunnel.name)
+    except DeviceUnsupported as error:
+        return refused(change, str(error))
+    return done(change)
+
+
+def _rival(standing: Links, tunnel: Tunnel) -> LinkRow | None:
+    for row in standing.rows:
+        if row.vxlan is not None and (row.vxlan.vni, row.vxlan.port) == (tunnel.vni, tunnel.port):
+            return row
+    return None
+
+
+def _free_index(standing: Links) -> int:
+    """Return a link index that nobody has: the create and the mark that follows it must mean one link."""
+    while True:
+        index = (1 << 20) + secrets.randbelow(1 << 24)
+        if index not in standing.names:
+            return index

@@ -1,0 +1,38 @@
+"""The Linux gateway answers what every driver is asked, in a network namespace of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from isthmus.drivers.linux import LinuxDriver
+from isthmus.model.resources import Route
+
+from ..conformance import Bench, ConformanceSuite
+from .conftest import run
+
+pytestmark = pytest.mark.packets
+
+
+class IpHand:
+    """Change routes with ``ip``, as a person at the gateway would."""
+
+    def add_foreign_route(self, route: Route) -> None:
+        run("ip", "route", "add", str(route.prefix), "via", str(route.via), "dev", route.link, "proto", "static")
+
+    def has_foreign_route(self, route: Route) -> bool:
+        shown = run("ip", f"-{route.prefix.version}", "route", "show", str(route.prefix)).strip()
+        return shown == f"{route.prefix} via {route.via} dev {route.link} proto static"
+
+    def remove_route(self, route: Route) -> None:
+        run("ip", f"-{route.prefix.version}", "route", "del", str(route.prefix))
+
+
+class TestLinux(ConformanceSuite):
+    @pytest.fixture
+    async def bench(self, underlay: str) -> AsyncIterator[Bench]:
+        driver = LinuxDriver()
+        await driver.open()
+        yield Bench(driver, IpHand(), underlay, lambda: LinuxDriver("other", 201))
+        await driver.close()
