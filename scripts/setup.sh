@@ -43,14 +43,17 @@ find_python() {
   return 1
 }
 
-# Print the packages without which no virtual environment can be made, given the interpreter found (or nothing).
+# Print the packages without which no virtual environment can be made here.
 missing_python() {
-  local python=$1
-  if [[ -z $python ]]; then
-    # Where the distribution's python3 is too old (Ubuntu 22.04), a later one stands beside it.
-    if command -v python3 >/dev/null; then printf 'python3.11\npython3.11-venv\n'; else printf 'python3\npython3-venv\n'; fi
-  elif ! "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
-    "$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'
+  local python
+  if python=$(find_python); then
+    "$python" -c 'import ensurepip, venv' >/dev/null 2>&1 ||
+      "$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'
+  elif command -v python3 >/dev/null; then
+    # The distribution's python3 is too old (Ubuntu 22.04); a later one stands beside it.
+    printf 'python3.11\npython3.11-venv\n'
+  else
+    printf 'python3\npython3-venv\n'
   fi
 }
 
@@ -115,16 +118,9 @@ is_usable() {
 
 make_venv() {
   local python
-  python=$(find_python) || python=''
-  local packages
-  mapfile -t packages < <(missing_python "$python")
-  if ((${#packages[@]})); then
-    say "Python 3.11 or later with its venv module is needed"
-    provide "${packages[@]}" || return 1
-    python=$(find_python) || {
-      say "no Python 3.11 or later was found on the PATH"
-      return 1
-    }
+  if ! python=$(find_python); then
+    say "no Python 3.11 or later was found on the PATH"
+    return 1
   fi
   say "making .venv with $("$python" --version) ($python)"
   "$python" -m venv --clear .venv
@@ -132,6 +128,8 @@ make_venv() {
 
 sync_packages() {
   export UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON_DOWNLOADS=never
+  # Trust whom the system trusts: there may be a proxy with a certificate of its own.
+  export UV_SYSTEM_CERTS=1
   local sync=(sync --frozen --quiet --python .venv/bin/python)
   unset VIRTUAL_ENV
   if command -v uv >/dev/null && uv "${sync[@]}"; then return; fi
@@ -147,6 +145,15 @@ main() {
   exec 9<scripts/setup.sh
   if command -v flock >/dev/null; then flock 9; fi
 
+  local packages
+  mapfile -t packages < <(
+    is_current || is_usable || missing_python
+    missing_tools
+  )
+  if ((${#packages[@]})); then
+    provide "${packages[@]}" || say "going on without them; what needs them will be skipped and named"
+  fi
+
   if ! is_current; then
     is_usable || make_venv
     say "installing the Python packages of uv.lock into .venv"
@@ -154,12 +161,6 @@ main() {
     .venv/bin/isthmus --version >/dev/null
     fingerprint >"$STAMP"
     say "$(.venv/bin/isthmus --version) is ready: .venv/bin/isthmus"
-  fi
-
-  local packages
-  mapfile -t packages < <(missing_tools)
-  if ((${#packages[@]})); then
-    provide "${packages[@]}" || say "going on without them; what needs them will be skipped and named"
   fi
 }
 
