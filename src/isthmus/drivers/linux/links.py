@@ -50,6 +50,13 @@ class Vxlan(NamedTuple):
     underlay: int
     metadata: bool
 
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """Return the IP versions of the underlay in which its VNI and port are taken; the two do not exclude each other."""
+        if self.metadata:
+            return (4, 6)
+        return (4,) if self.local is None else (self.local.version,)
+
 
 class LinkRow(NamedTuple):
     """One link as it stands; ``vxlan`` is none for any other kind."""
@@ -94,8 +101,9 @@ def create_tunnel(tunnel: Tunnel, index: int, underlay: int, alias: str) -> list
     if underlay:
         data.append(u32(_VXLAN_LINK, underlay))
     if tunnel.local.version == 6:
-        # A zero UDP checksum is what RFC 7348 senders use, and what hardware VTEPs expect (RFC 6935).
-        data += [u8(_VXLAN_ZERO_CSUM6_TX, 1), u8(_VXLAN_ZERO_CSUM6_RX, 1)]
+        # Linux peers (flannel's, for one) drop a zero checksum over IPv6 by default, so ours is real; what comes in
+        # may be zero, as hardware VTEPs send it (RFC 6935, RFC 7348 section 5).
+        data += [u8(_VXLAN_ZERO_CSUM6_TX, 0), u8(_VXLAN_ZERO_CSUM6_RX, 1)]
     create = (
         LINK.pack(0, 0, index, 0, 0)
         + text(_IFLA_NAME, tunnel.name)

@@ -101,7 +101,8 @@ def _read_tunnels(findings: _Findings, links: Links) -> None:
             continue
         findings.add_foreign(f"tunnel {row.name}", foreign_link(row))
         if row.vxlan is not None:
-            findings.add_foreign(f"vxlan {row.vxlan.vni}/{row.vxlan.port}", foreign_link(row))
+            for version in row.vxlan.versions:
+                findings.add_foreign(f"vxlan {row.vxlan.vni}/{row.vxlan.port} ipv{version}", foreign_link(row))
 
 
 def _read_addresses(

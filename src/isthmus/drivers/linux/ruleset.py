@@ -2,17 +2,18 @@
 
 ::
 
-    prerouting, output   VIP . proto . port           -> services   -> goto rr_12, rr_60 … sh_420 (without members: rr_0)
-    rr_N, sh_N           VIP . proto . port . slot    -> slots      -> dnat to pod . port
+    prerouting, output   VIP . proto . port           -> services   -> goto rr_12_0 … sh_420_15 (no members: rr_0)
+    rr_N_S, sh_N_S       VIP . proto . port . slot    -> slots_S    -> dnat to pod . port
     postrouting          original VIP . proto . port  -> sources    -> snat, only what we have translated
     input, forward       VIP . proto . port in empty  -> refuse     a service without members says so at once
     input                VIP in vips                  -> refuse     a VIP answers echo and neighbor discovery, no more
     input                UDP port in filtered         -> drop       unless port . sender in allowed
     forward              link in clamped              -> MSS        out: by the route's MTU; both ways: by the map
 
-Each rule carries a digest of its text as its comment, by which a reader knows that the rules stand as we wrote them. The
-one confusing thing: ``th dport``, never ``tcp dport``; with the latter nft 1.0.6 adds ``l4proto tcp`` without a word and
-UDP never matches.
+The slots are spread over 16 maps, because the kernel's dump of a map starts from its beginning for every 32 KiB it gives
+out: reading 600,000 elements back from one map takes 16 s, from sixteen 1 s. Each rule carries a digest of its text as
+its comment, by which a reader knows that the rules stand as we wrote them. The one confusing thing: ``th dport``, never
+``tcp dport``; with the latter nft 1.0.6 adds ``l4proto tcp`` without a word and UDP never matches.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from typing import NamedTuple
 
 from isthmus.drivers.linux.slots import CLASSES, HASH_CLASSES
 
-__all__ = ["SETS", "VERDICT", "ElementSet", "chain_of", "chains", "expected_rules", "maps_text", "text"]
+__all__ = ["SETS", "SHARDS", "VERDICT", "ElementSet", "chain_of", "chains", "expected_rules", "maps_text", "text"]
 
+SHARDS = range(16)
 HASH_SEED = 0x15713A5
 """Fixed, so that a client keeps its pod across restarts and gateways."""
 
@@ -49,8 +51,8 @@ SETS: dict[str, ElementSet] = {
     for entry in (
         ElementSet("services4", f"typeof {_SERVICE4} : verdict", 12, VERDICT),
         ElementSet("services6", f"typeof {_SERVICE6} : verdict", 24, VERDICT),
-        ElementSet("slots4", f"typeof {_SERVICE4} . {_SLOT} : ip daddr . th dport", 16, 8),
-        ElementSet("slots6", f"typeof {_SERVICE6} . {_SLOT} : ip6 daddr . th dport", 28, 20),
+        *(ElementSet(f"slots4_{n}", f"typeof {_SERVICE4} . {_SLOT} : ip daddr . th dport", 16, 8) for n in SHARDS),
+        *(ElementSet(f"slots6_{n}", f"typeof {_SERVICE6} . {_SLOT} : ip6 daddr . th dport", 28, 20) for n in SHARDS),
         ElementSet("sources4", "type ipv4_addr . inet_proto . inet_service : ipv4_addr", 12, 4),
         ElementSet("sources6", "type ipv6_addr . inet_proto . inet_service : ipv6_addr", 24, 16),
         ElementSet("weights4", f"typeof {_SERVICE4} . ip saddr . th sport : meta mark", 20, 4),
@@ -69,32 +71,38 @@ SETS: dict[str, ElementSet] = {
 }
 
 
-def chain_of(algorithm: str, size: int) -> str:
+def chain_of(algorithm: str, size: int, shard: int = 0) -> str:
     """Return the chain that serves ``size`` slots by ``algorithm``; the one of 0 slots translates nothing."""
-    return f"{'rr' if algorithm == 'round-robin' else 'sh'}_{size}"
+    return f"{'rr' if algorithm == 'round-robin' else 'sh'}_{size}" + (f"_{shard}" if size else "")
 
 
-def _serving(chain: str, pick4: str, pick6: str) -> tuple[str, str | None, list[str]]:
+def _serving(chain: str, shard: int, pick4: str, pick6: str) -> tuple[str, str | None, list[str]]:
     return (
         chain,
         None,
         [
-            f"meta nfproto ipv4 dnat ip to {_SERVICE4} . {pick4} map @slots4",
-            f"meta nfproto ipv6 dnat ip6 to {_SERVICE6} . {pick6} map @slots6",
+            f"meta nfproto ipv4 dnat ip to {_SERVICE4} . {pick4} map @slots4_{shard}",
+            f"meta nfproto ipv6 dnat ip6 to {_SERVICE6} . {pick6} map @slots6_{shard}",
         ],
     )
 
 
 def _chains() -> list[tuple[str, str | None, list[str]]]:
     """Return name, hook and rules of each chain, those that others jump to first."""
-    chains = [_serving(chain_of("round-robin", n), f"numgen inc mod {n}", f"numgen inc mod {n}") for n in CLASSES]
+    chains = [
+        _serving(chain_of("round-robin", n, shard), shard, f"numgen inc mod {n}", f"numgen inc mod {n}")
+        for n in CLASSES
+        for shard in SHARDS
+    ]
     chains += [
         _serving(
-            chain_of("source-hash", n),
+            chain_of("source-hash", n, shard),
+            shard,
             f"jhash ip saddr mod {n} seed {HASH_SEED:#x}",
             f"jhash ip6 saddr mod {n} seed {HASH_SEED:#x}",
         )
         for n in HASH_CLASSES
+        for shard in SHARDS
     ]
     services = [f"{_SERVICE4} vmap @services4", f"{_SERVICE6} vmap @services6"]
     # nft 1.0.6 knows the type of `ct original proto-dst` only behind a protocol, hence a rule for each.

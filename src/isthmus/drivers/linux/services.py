@@ -13,10 +13,11 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple, TypeAlias
+from zlib import crc32
 
 from isthmus.drivers.linux.elements import Element, verdict
-from isthmus.drivers.linux.ruleset import chain_of
-from isthmus.drivers.linux.slots import fill
+from isthmus.drivers.linux.ruleset import SHARDS, chain_of
+from isthmus.drivers.linux.slots import CLASSES, fill
 from isthmus.model.resources import (
     Algorithm,
     AnyResource,
@@ -29,7 +30,7 @@ from isthmus.model.resources import (
     VirtualServer,
 )
 
-__all__ = ["Held", "NftResource", "elements_of", "member_key", "read_all", "service_key"]
+__all__ = ["Held", "NftResource", "elements_of", "member_key", "read_all", "service_key", "shard_of"]
 
 NftResource: TypeAlias = VirtualServer | VirtualAddress | MssClamp | PortFilter
 Rows: TypeAlias = Mapping[str, list[tuple[bytes, bytes]]]
@@ -37,18 +38,18 @@ Rows: TypeAlias = Mapping[str, list[tuple[bytes, bytes]]]
 PROTOCOLS: dict[str, int] = {"tcp": 6, "udp": 17, "sctp": 132}
 _NAMES: dict[int, Protocol] = {6: "tcp", 17: "udp", 132: "sctp"}
 _U32 = struct.Struct("=I")
+_ONE = _U32.pack(1)
 _PORT = struct.Struct("!Hxx")
 _SLOT = [_U32.pack(number) for number in range(420)]
 _HEADERS = {4: 40, 6: 60}
 _ALGORITHMS: tuple[Algorithm, ...] = ("round-robin", "source-hash")
-_VERDICTS = {
-    chain_of(algorithm, size): verdict(chain_of(algorithm, size))
-    for algorithm in _ALGORITHMS
-    for size in (0, 12, 60, 420)
-}
 _ALGORITHM_OF: dict[str, Algorithm] = {
-    chain_of(algorithm, size): algorithm for algorithm in _ALGORITHMS for size in (0, 12, 60, 420)
+    chain_of(algorithm, size, shard): algorithm
+    for algorithm in _ALGORITHMS
+    for size in (0, *CLASSES)
+    for shard in SHARDS
 }
+_VERDICTS = {chain: verdict(chain) for chain in _ALGORITHM_OF}
 
 
 class Held(NamedTuple):
@@ -87,14 +88,21 @@ def elements_of(resource: AnyResource) -> list[Element]:
     return []
 
 
+def shard_of(key: bytes) -> int:
+    """Return which of the slot maps a service is in."""
+    return crc32(key) % len(SHARDS)
+
+
 def _server(server: VirtualServer) -> list[Element]:
     version = server.address.version
     key = service_key(server.address, server.protocol, server.port)
-    slots = [member_key(member) for member in fill(server.members, server.algorithm)]
-    name = f"slots{version}"
-    found = [Element(name, key + number, data) for number, data in zip(_SLOT, slots, strict=False)]
-    found.append(Element(f"services{version}", key, _VERDICTS[chain_of(server.algorithm, len(slots))]))
-    if not slots:
+    shard = shard_of(key)
+    name = f"slots{version}_{shard}"
+    active, order = fill(server.members, server.algorithm)
+    pods = [member_key(member) for member in active]
+    found = [Element(name, key + slot, pods[number]) for slot, number in zip(_SLOT, order, strict=False)]
+    found.append(Element(f"services{version}", key, _VERDICTS[chain_of(server.algorithm, len(order), shard)]))
+    if not order:
         found.append(Element(f"empty{version}", key))
     if server.source is not None:
         found.append(Element(f"sources{version}", key, server.source.packed))
@@ -137,8 +145,16 @@ class _Servers:
         self.chains = {key: chain.decode(errors="replace") for key, chain in rows.get(f"services{version}", ())}
         self.empty = {key for key, _ in rows.get(f"empty{version}", ())}
         self.sources = dict(rows.get(f"sources{version}", ()))
-        self.slots = self._gather(rows.get(f"slots{version}", ()))
         self.weights = self._gather(rows.get(f"weights{version}", ()))
+        self.slots: dict[bytes, list[tuple[bytes, bytes]]] = {}
+        self.strays: dict[bytes, list[Element]] = {}
+        for shard in SHARDS:
+            name = f"slots{version}_{shard}"
+            for key, slots in self._gather(rows.get(name, ())).items():
+                if shard_of(key) == shard:
+                    self.slots[key] = slots
+                else:
+                    self.strays.setdefault(key, []).extend(Element(name, key + slot, data) for slot, data in slots)
 
     def _gather(self, rows: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[tuple[bytes, bytes]]]:
         length = self.length
@@ -153,19 +169,31 @@ class _Servers:
 
     def read(self) -> Iterable[Held]:
         """Yield every service there is anything of."""
-        for key in {*self.chains, *self.empty, *self.sources, *self.slots, *self.weights}:
-            raw = self._raw(key)
+        for key in {*self.chains, *self.empty, *self.sources, *self.slots, *self.strays, *self.weights}:
             server = self._server(key)
-            expected = {(element.set, element.key): element.data for element in _server(server)}
-            if expected == {(element.set, element.key): element.data for element in raw}:
+            if self._stands(key, server):
                 yield Held(server)
             else:
                 nobody = Member(self.kind(bytes(len(key) - 8)), 0, 0)
-                yield Held(_with(server, (nobody,)), tuple(raw))
+                yield Held(_with(server, (nobody,)), tuple(self._raw(key)))
+
+    def _stands(self, key: bytes, server: VirtualServer) -> bool:
+        """Say whether the elements are exactly those that we would write for ``server``."""
+        active, order = fill(server.members, server.algorithm)
+        pods = [member_key(member) for member in active]
+        return (
+            self.chains.get(key) == chain_of(server.algorithm, len(order), shard_of(key))
+            and (key in self.empty) == (not order)
+            and dict(self.slots.get(key, ())) == {slot: pods[n] for slot, n in zip(_SLOT, order, strict=False)}
+            and all(weight != _ONE for _, weight in self.weights.get(key, ()))
+            and key not in self.strays
+        )
 
     def _raw(self, key: bytes) -> list[Element]:
         version = self.version
-        found = [Element(f"slots{version}", key + slot, data) for slot, data in self.slots.get(key, ())]
+        name = f"slots{version}_{shard_of(key)}"
+        found = [Element(name, key + slot, data) for slot, data in self.slots.get(key, ())]
+        found += self.strays.get(key, ())
         if key in self.chains:
             chain = self.chains[key]
             found.append(Element(f"services{version}", key, _VERDICTS.get(chain, b"")))

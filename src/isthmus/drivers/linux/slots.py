@@ -60,16 +60,15 @@ def quotas(weights: Sequence[int], size: int) -> tuple[int, ...]:
     return tuple(shares)
 
 
-def fill(members: Sequence[Member], algorithm: Algorithm) -> list[Member]:
-    """Return the member of each slot; empty where no member takes new connections."""
+def fill(members: Sequence[Member], algorithm: Algorithm) -> tuple[list[Member], Sequence[int]]:
+    """Return the members that take new connections, and for each slot which of them; no slots where none does."""
     active = [member for member in members if member.weight > 0]
     if not active:
-        return []
+        return [], ()
     weights = [member.weight for member in active]
     size = slot_class(weights, algorithm)
     shares = quotas(weights, size)
-    order = _evenly(shares) if algorithm == "round-robin" else _steadily(active, shares, size)
-    return [active[number] for number in order]
+    return active, _evenly(shares) if algorithm == "round-robin" else _steadily(active, shares, size)
 
 
 @lru_cache(maxsize=1024)

@@ -81,7 +81,9 @@ async def _settle(change: Change, tunnel: Tunnel) -> Outcome:
 
 def _rival(standing: Links, tunnel: Tunnel) -> LinkRow | None:
     for row in standing.rows:
-        if row.vxlan is not None and (row.vxlan.vni, row.vxlan.port) == (tunnel.vni, tunnel.port):
+        if row.vxlan is None or (row.vxlan.vni, row.vxlan.port) != (tunnel.vni, tunnel.port):
+            continue
+        if tunnel.local.version in row.vxlan.versions:
             return row
     return None
 
