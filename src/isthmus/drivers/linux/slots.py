@@ -49,7 +49,8 @@ def quotas(weights: Sequence[int], size: int) -> tuple[int, ...]:
     shares = [max(1, size * weight // total) for weight in weights]
     rest = size - sum(shares)
     if rest > 0:
-        order = sorted(range(len(weights)), key=lambda n: (-(size * weights[n] % total), n))
+        earned = [n for n, weight in enumerate(weights) if size * weight >= total]
+        order = sorted(earned, key=lambda n: (-(size * weights[n] % total), n))
         for number in order[:rest]:
             shares[number] += 1
     while rest < 0:

@@ -52,7 +52,12 @@ class Story:
         await lab.publish(Workload(name=SERVICE, pods=dict.fromkeys(self.pods, "ready")))
         shown = await self.joined.vip_of(SERVICE)
         self.vip = ip_address(shown[0])
-        return f"Service {SERVICE} has {self.vip}"
+
+        async def answers() -> bool:
+            return (await fetch(CLIENT_NEAR, self.vip, 80, timeout=0.3)).ok
+
+        seconds = await until(answers, timeout=10)
+        return f"Service {SERVICE} has {self.vip}; the first answer came {1000 * seconds:.0f} ms later"
 
     async def near(self) -> str:
         return await self._thirty(CLIENT_NEAR)

@@ -1,0 +1,330 @@
+"""Random lives of one device: whatever happens in whatever order, the laws hold (design notes: laws 1 to 4 and 7).
+
+The machine changes a small world, the device and the planner's knowledge, and makes passes as the device's worker does:
+keyed where scopes are dirty, whole where somebody else moved something or a change did not end well. At each pass it asks:
+
+- is a keyed plan the plan of a fresh planner that looks at everything?
+- does it make before it breaks, delete nothing it cannot know about, and leave foreign things alone?
+- is the state on the device what the present world alone says, as a device that saw none of this would have it?
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_interface
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from isthmus.core.planner import DevicePlanner
+from isthmus.drivers.base import Outcome
+from isthmus.drivers.memory import lose_reply, raise_error, refuse
+from isthmus.errors import DeviceUnreachable
+from isthmus.model.kinds import vip_name
+from isthmus.model.plan import Plan, Scope
+from isthmus.model.resources import AnyResource
+
+from .places import NODES, OWN_NODE, SERVICES, VIPS, nodes, own_node, services, slices
+from .rig import FACTS, NOW, Rig, drive, vip
+
+OVERLAY = {"networks": ["10.200.0.0/24", "fd99::/64"]}
+FOREIGN = (
+    "route 10.244.1.0/24",
+    "route fd00:1::/64",
+    "fdb isth7700 0a:58:00:00:00:01",
+    "neighbor isthf1 10.244.1.0",
+    "vxlan 7700/7700 ipv4",
+    "vxlan 1/8472 ipv4",
+    "vip 192.0.2.1",
+)
+NEEDED = {"node": {"nodes"}, "link": {"nodes"}, "service": {"nodes", "services", "endpointslices"}}
+
+
+def position(change: Any) -> tuple[bool, int]:
+    rank = change.resource.rank
+    return (True, -rank) if change.action == "delete" else (False, rank)
+
+
+class Life(RuleBasedStateMachine):
+    """One device, one cluster, a link whose path is the subclass's, and now and then a second link by another path."""
+
+    path: ClassVar[str] = "direct"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rig = Rig(self.path, link={"overlay": OVERLAY}, device={"deletes": {"floor": 100000}})
+        self.dirty: set[Scope] = set()
+        self.whole = True
+        self.ordered = False
+
+    @initialize(names=st.sets(st.sampled_from(NODES)), data=st.data())
+    def begin(self, names: set[str], data: st.DataObject) -> None:
+        world = self.rig.world
+        world.device_addresses["lab", "gw"] = (ip_interface("10.200.0.254/24"), ip_interface("fd99::ffff/64"))
+        for name in sorted(names):
+            self.rig.put(data.draw(nodes(name)))
+        for key in SERVICES:
+            self.rig.put(data.draw(services(key)), data.draw(slices(key, f"{key.split('/')[1]}-1")))
+        self.rig.put(vip("192.0.2.100", "shop/web"), vip("2001:db8::100", "shop/web"), vip("203.0.113.10", "shop/api"))
+        if self.path == "flannel":
+            self.rig.put(data.draw(own_node()))
+
+    # --- the cluster ------------------------------------------------------------------------------------------------
+
+    def doubtful(self, *kinds: str) -> bool:
+        """Say whether the informers of ``kinds`` keep what they have instead of believing what they hear."""
+        return any(kind in self.rig.world.view("east").suspect for kind in kinds)
+
+    @precondition(lambda self: not self.doubtful("nodes"))
+    @rule(name=st.sampled_from(NODES), data=st.data())
+    def node_is(self, name: str, data: st.DataObject) -> None:
+        self.dirty |= self.rig.put(data.draw(nodes(name)))
+
+    @precondition(lambda self: not self.doubtful("nodes"))
+    @rule(name=st.sampled_from((*NODES, OWN_NODE)))
+    def node_goes(self, name: str) -> None:
+        self.dirty |= self.rig.world.put_node("east", name, None)
+
+    @precondition(lambda self: self.path == "flannel" and not self.doubtful("nodes"))
+    @rule(data=st.data())
+    def own_node_is(self, data: st.DataObject) -> None:
+        self.dirty |= self.rig.put(data.draw(own_node()))
+
+    @precondition(lambda self: not self.doubtful("services"))
+    @rule(key=st.sampled_from(SERVICES), data=st.data())
+    def service_is(self, key: str, data: st.DataObject) -> None:
+        self.dirty |= self.rig.put(data.draw(services(key)))
+
+    @precondition(lambda self: not self.doubtful("services"))
+    @rule(key=st.sampled_from(SERVICES))
+    def service_goes(self, key: str) -> None:
+        namespace, _, name = key.partition("/")
+        self.dirty |= self.rig.world.put_service("east", (namespace, name), None)
+
+    @precondition(lambda self: not self.doubtful("endpointslices"))
+    @rule(key=st.sampled_from(SERVICES), number=st.integers(1, 2), there=st.booleans(), data=st.data())
+    def slice_is(self, key: str, number: int, there: bool, data: st.DataObject) -> None:
+        namespace, _, name = key.partition("/")
+        if there:
+            self.dirty |= self.rig.put(data.draw(slices(key, f"{name}-{number}")))
+        else:
+            self.dirty |= self.rig.world.put_slice("east", (namespace, f"{name}-{number}"), None)
+
+    @rule(address=st.sampled_from(VIPS), holder=st.sampled_from((*SERVICES, None, "gone")))
+    def claim_is(self, address: str, holder: str | None) -> None:
+        name = vip_name(ip_address(address))
+        self.dirty |= self.rig.world.put_vip(name, None if holder == "gone" else vip(address, holder))
+
+    # --- the user's kinds; each edit dirties its links, as following the configuration does -------------------------
+
+    @rule(selected=st.booleans(), tunnel=st.sampled_from(((), ("192.0.2.1",), ("2001:db8::1",), ("198.51.100.1",))))
+    def edit(self, selected: bool, tunnel: tuple[str, ...]) -> None:
+        selector = {"matchExpressions": [{"key": "edge", "operator": "DoesNotExist"}]} if selected else {}
+        self.rig.kind(
+            "EdgeDevice",
+            "gw",
+            {"driver": "memory", "deletes": {"floor": 100000}, "tunnelAddresses": list(tunnel)},
+        )
+        self.link("lab", {"path": self.path, "overlay": OVERLAY, "nodeSelector": selector})
+
+    @rule(address=st.sampled_from(((), ("10.200.0.254/24",), ("10.200.0.254/24", "fd99::ffff/64"))))
+    def overlay_address(self, address: tuple[str, ...]) -> None:
+        self.rig.world.device_addresses["lab", "gw"] = tuple(ip_interface(text) for text in address)
+        self.dirty.add(Scope("link", "lab"))
+
+    @rule(path=st.sampled_from(("direct", "overlay", None)))
+    def second_link(self, path: str | None) -> None:
+        if path is not None:
+            vxlan = {"networks": ["10.201.0.0/24"], "vni": 7701, "port": 7701}
+            self.link("more", {"path": path, "overlay": vxlan, "nodeGracePeriod": "1s"})
+        elif "more" in self.rig.world.links:
+            self.link("more", {"path": "direct"}, deletionTimestamp="2024-01-01T00:00:00Z")
+            self.make_pass()
+            del self.rig.world.links["more"]
+            self.whole = True
+
+    def link(self, name: str, spec: dict[str, Any], **metadata: Any) -> None:
+        self.rig.kind("ClusterLink", name, {"cluster": "east", "devices": ["gw"], **spec}, **metadata)
+        self.dirty.add(Scope("link", name))
+
+    # --- knowledge --------------------------------------------------------------------------------------------------
+
+    @rule(kind=st.sampled_from(("nodes", "services", "endpointslices")), what=st.sampled_from(("pending", "suspect", "")))
+    def knowledge(self, kind: str, what: str) -> None:
+        view = self.rig.world.view("east")
+        if what == "pending":
+            view.pending.add(kind)
+        elif what == "suspect":
+            view.suspect[kind] = "an empty list after a full one"
+        else:
+            view.pending.clear()
+            view.suspect.clear()
+            self.whole = True  # what was held in doubt is judged anew
+
+    @rule(seconds=st.sampled_from((1, 5, 40, 1000)))
+    def time_passes(self, seconds: int) -> None:
+        self.rig.now += seconds
+        self.dirty |= set(self.rig.planner.due(self.rig.now))
+
+    @rule()
+    def restart(self) -> None:
+        self.rig.planner = self.rig.fresh(remember=self.rig.planner)
+        self.whole = True
+
+    # --- the device ---------------------------------------------------------------------------------------------------
+
+    @rule(identity=st.sampled_from(FOREIGN), there=st.booleans())
+    def foreigner(self, identity: str, there: bool) -> None:
+        driver = self.rig.driver
+        if not there:
+            driver.unplant(identity)
+        elif not identity.startswith("vxlan ") or not any(key.startswith("tunnel ") for key in driver.resources):
+            if identity.startswith("vip ") and any(identity[4:] in key for key in driver.resources):
+                return
+            driver.plant(identity, f"somebody's {identity}")
+        self.whole = True
+
+    @precondition(lambda self: self.rig.driver.resources)
+    @rule(data=st.data())
+    def drift(self, data: st.DataObject) -> None:
+        self.rig.driver.lose(data.draw(st.sampled_from(sorted(self.rig.driver.resources))))
+        self.whole = True
+
+    @rule(faults=st.lists(st.sampled_from(("lost", "lost request", "refused", "away", "away late")), max_size=3))
+    def faults(self, faults: list[str]) -> None:
+        made = {
+            "lost": lose_reply,
+            "lost request": lambda: lose_reply(carried_out=False),
+            "refused": refuse,
+            "away": raise_error,
+            "away late": lambda: raise_error(carried_out=True),
+        }
+        self.rig.driver.fail_next(*(made[name]() for name in faults))
+
+    # --- passes -------------------------------------------------------------------------------------------------------
+
+    @rule()
+    def make_pass(self) -> None:
+        rig = self.rig
+        if self.whole:
+            plan = rig.full()
+        else:
+            witness = rig.fresh(remember=rig.planner).full(rig.now) if self.all_known() else None
+            plan = rig.planner.keyed(self.dirty, rig.now)
+            if witness is not None:
+                assert plan.changes == witness.changes, "a keyed pass comes to what a look at everything comes to"
+        self.whole, self.dirty = False, set()
+        self.check(plan)
+        self.carry_out(plan)
+
+    def all_known(self) -> bool:
+        view = self.rig.world.view("east")
+        return not view.pending and not view.suspect
+
+    def check(self, plan: Plan) -> None:
+        positions = [position(change) for change in plan.changes]
+        assert positions == sorted(positions), "creates and updates by rising rank, then deletes by falling rank"
+        assert len({change.identity for change in plan.changes}) == len(plan.changes), "one change per identity"
+        view = self.rig.world.view("east")
+        for change in plan.changes:
+            if change.action != "delete":
+                continue
+            for scope in change.scopes:
+                link = self.rig.world.links.get(scope.link)
+                assert link is not None, "absence from the configuration deletes nothing"
+                if link.metadata.deletion_timestamp is None:
+                    unsure = view.pending | view.suspect.keys()
+                    assert not unsure & NEEDED[scope.kind], "what is not known for sure deletes nothing"
+
+    def carry_out(self, plan: Plan) -> None:
+        foreign = dict(self.rig.driver.foreign)
+        try:
+            outcomes = self.rig.apply(plan)
+        except DeviceUnreachable:
+            self.whole = True
+            return
+        finally:
+            assert self.rig.driver.foreign == foreign, "foreign things stay as they are"
+        self.after(outcomes)
+
+    def after(self, outcomes: list[Outcome]) -> None:
+        unknown = {outcome.change.identity for outcome in outcomes if outcome.result == "unknown"}
+        if unknown:
+            seen = drive(self.rig.driver.observe(unknown))
+            self.rig.planner.see(seen.resources, seen.foreign, None, unknown)
+        if any(outcome.result != "done" or outcome.disturbed for outcome in outcomes):
+            self.whole = True
+
+    # --- laws ---------------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def bounded(self) -> None:
+        """Nothing is remembered of what is neither wanted nor there, once everything was looked at."""
+        planner = self.rig.planner
+        if not self.whole:
+            assert planner.owners.keys() <= set(planner.wishes.identities()) | planner.observed.keys()
+
+    @precondition(lambda self: self.all_known())
+    @rule()
+    def settles_to_what_the_world_says(self) -> None:
+        rig = self.rig
+        rig.driver._faults.clear()
+        rig.settle()
+        self.whole, self.dirty = False, set()
+        assert rig.fresh().full(rig.now).empty, "a restart in sync writes nothing"
+        stranger = self.elsewhere()
+        assert rig.holds() == stranger, "the state is a function of the world, not of the way there"
+
+    def elsewhere(self) -> dict[str, AnyResource]:
+        """Return what a device holds that sees only the present world, told in another order."""
+        here, there = self.rig.world, Rig(self.path)
+        there.now = self.rig.now
+        there.driver.foreign.update(self.rig.driver.foreign)
+        there.world.devices, there.world.links = dict(here.devices), dict(here.links)
+        there.world.device_addresses = dict(here.device_addresses)
+        view = here.view("east")
+        for claim in reversed(sorted(here.vips)):
+            there.world.put_vip(claim, here.vips[claim])
+        for found in reversed(sorted(view.slices)):
+            there.put(*(facts for _, facts in reversed(sorted(view.slices[found].items()))))
+        there.put(*(view.services[key] for key in reversed(sorted(view.services))))
+        there.put(*(view.nodes[name] for name in reversed(sorted(view.nodes))))
+        there.settle()
+        return there.holds()
+
+    def teardown(self) -> None:
+        self.rig.world.view("east").pending.clear()
+        self.rig.world.view("east").suspect.clear()
+        self.settles_to_what_the_world_says()
+
+
+class FlannelLife(Life):
+    """The same on flannel, where a Node stands for the device."""
+
+    path = "flannel"
+
+
+class OverlayLife(Life):
+    """The same on our overlay, where annotations are memory."""
+
+    path = "overlay"
+
+
+TestDirectLife = Life.TestCase
+TestFlannelLife = FlannelLife.TestCase
+TestOverlayLife = OverlayLife.TestCase
+
+
+def test_the_machine_sees_a_planner_that_forgets() -> None:
+    """The machine's own question has teeth: a keyed pass that is told too little does not pass for a whole one."""
+    rig = Rig()
+    from .rig import node
+
+    rig.settle()
+    rig.put(node("n1", "192.0.2.11", "10.244.1.0/24"))
+    witness = DevicePlanner(rig.world, "gw", rig.driver.adapt)
+    witness.see({}, {}, FACTS)
+    assert rig.planner.keyed([], NOW).changes != witness.full(NOW).changes
+    with pytest.raises(AssertionError):
+        assert rig.planner.keyed([], NOW).changes == witness.full(NOW).changes
