@@ -180,7 +180,9 @@ class StubApi:
         plural, name = parts[0], parts[1] if len(parts) > 1 else ""
         query = dict(request.query)
         verb = {"GET": "get" if name else "watch" if "watch" in query else "list"}.get(request.method, request.method)
-        seen = Seen(verb, plural, request.path, query, dict(request.headers), await request.read(), _peer(request))
+        seen = Seen(
+            verb, plural, request.rel_url.raw_path, query, dict(request.headers), await request.read(), _peer(request)
+        )
         self.seen.append(seen)
         for fault in list(self.faults):
             answer = fault(seen)

@@ -180,6 +180,7 @@ async def test_names_stay_one_segment(api: StubApi, client: KubeClient, name: st
         await client.get(SERVICES, name, "shop")
     (seen,) = api.seen
     assert seen.plural == "services"
+    assert seen.path.count("/") == 6
     assert seen.query == {}
 
 

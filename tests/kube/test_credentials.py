@@ -227,8 +227,10 @@ open({str(pid_file)!r}, "w").write(str(child.pid))
 child.wait()
 """
     asked = plugin(tmp_path, script, timeout=0.5)
+    started = time.monotonic()
     with pytest.raises(KubeUnauthorized, match=r"within 0\.5 s"):
         await run_plugin(asked, Connection(server="https://192.0.2.1", exec=asked))
+    assert time.monotonic() - started < 5
     child = int(pid_file.read_text())
 
     def gone() -> bool:

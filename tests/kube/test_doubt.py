@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -14,7 +15,7 @@ from isthmus.kube.belief import Belief, went_back
 from isthmus.kube.client import KubeClient
 from isthmus.kube.identity import cluster_uid
 
-from .conftest import Watched
+from .conftest import FAST, Watched
 from .stub import StubApi, eventually, status
 
 Start = Callable[..., Watched]
@@ -31,6 +32,10 @@ async def relist(api: StubApi) -> None:
     api.compact()
     api.version += 1
     api.close_watches()
+
+
+def whole_lists(api: StubApi) -> int:
+    return len([seen for seen in api.requests("list") if seen.query["limit"] == "500"])
 
 
 async def test_an_empty_list_takes_nothing(api: StubApi, watching: Start) -> None:
@@ -54,7 +59,7 @@ async def test_an_empty_list_takes_nothing(api: StubApi, watching: Start) -> Non
 async def test_an_event_after_an_empty_list_has_it_listed_again(api: StubApi, watching: Start) -> None:
     """An object that appears shows that the collection lives, so what is still missing is really gone."""
     fill(api, 2)
-    watched = watching()
+    watched = watching(timing=dataclasses.replace(FAST, idle_check=60))
     await eventually(lambda: api.watchers)
     api.objects["nodes"] = {}
     await relist(api)
@@ -117,10 +122,9 @@ async def test_a_restored_backup_takes_nothing(api: StubApi, watching: Start) ->
     assert "backup" in (watched.informer.suspect or "")
     api.put("nodes", "n0", spec={"podCIDR": "10.5.0.0/24"})
     await eventually(lambda: watched.informer.get(("", "n0")).pod_cidrs)
+    lists = whole_lists(api)
     await relist(api)
-    lists = len([seen for seen in api.requests("list") if seen.query["limit"] == "500"])
-    await eventually(lambda: len([s for s in api.requests("list") if s.query["limit"] == "500"]) > lists - 1)
-    await eventually(lambda: api.watchers)
+    await eventually(lambda: whole_lists(api) > lists and watched.informer.resource_version == str(api.version))
     assert "young" in watched.names, "later lists of a restored API are just as incomplete"
     api.put("nodes", "young")
     await eventually(lambda: watched.informer.suspect is None)
@@ -135,7 +139,7 @@ async def test_a_position_in_the_future_is_noticed(api: StubApi, watching: Start
     api.version -= 50
     api.history.clear()
     api.frozen = True
-    await eventually(lambda: len([s for s in api.requests("list") if s.query["limit"] == "500"]) == 2)
+    await eventually(lambda: whole_lists(api) == 2)
     api.frozen = False
     await eventually(lambda: watched.informer.resource_version == str(api.version))
     assert watched.informer.suspect is None, "nothing is missing, so nothing is in doubt"
@@ -228,6 +232,17 @@ def test_versions_compare_as_numbers() -> None:
     assert not went_back("100", "99")
     assert not went_back("abc", "100")
     assert not went_back("1", "")
+
+
+def test_the_doubt_after_a_restore_is_sticky() -> None:
+    """Later lists of a restored API, newer again, take nothing either; a person's word does."""
+    one, two = ("", "n1"), ("", "n2")
+    belief = Belief("nodes", highest="100")
+    assert belief.judge([one, two], [one], "40") == set()
+    assert belief.judge([one, two], [one], "120") == set()
+    assert belief.held == {two}
+    assert belief.accept() == {two}
+    assert belief.judge([one], [two], "130") == {one}
 
 
 def test_an_empty_list_of_nothing_known_is_no_doubt() -> None:

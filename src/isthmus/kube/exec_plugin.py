@@ -81,7 +81,9 @@ async def run_plugin(plugin: ExecPlugin, connection: Connection) -> PluginAnswer
             # The group, not the process alone: plugins are often wrappers around something that does the waiting.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+            with contextlib.suppress(TimeoutError):  # a child that left the group may still hold the pipes
+                async with asyncio.timeout(1.0):
+                    await process.wait()
     if process.returncode:
         raise KubeUnauthorized(f"{place}: failed with exit code {process.returncode}{_last_words(complaint)}")
     return _answer(output, plugin, place)
