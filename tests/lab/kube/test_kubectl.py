@@ -60,6 +60,11 @@ async def kubectl(usable: None, tmp_path: Path) -> AsyncIterator[Kubectl]:
         kept = {key: value for key, value in os.environ.items() if key not in ("KUBECONFIG", "HOME")}
         environment = {**kept, "HOME": str(home), "KUBECONFIG": str(endpoint.kubeconfig_path)}
 
+        editor = tmp_path / "editor"
+        editor.write_text("#!/bin/sh\nsed -i 's/^spec:/spec:\\n  unschedulable: true/' \"$1\"\n")
+        editor.chmod(0o700)
+        environment["KUBE_EDITOR"] = str(editor)
+
         async def run(*arguments: str, stdin: Json | None = None) -> Said:
             process = await asyncio.create_subprocess_exec(
                 "kubectl",
@@ -95,7 +100,7 @@ async def test_create_get_label_patch_delete(kubectl: Kubectl) -> None:
     assert (await kubectl("label", "node", "a", "x=y")).code == 0
     assert (await kubectl("annotate", "node", "a", "q=r")).code == 0
     assert (await kubectl("taint", "node", "a", "k=v:NoSchedule")).code == 0
-    assert (await kubectl("cordon", "a")).code == 0
+    assert (await kubectl("edit", "node", "a")).out == "node/a edited\n"
     header, row = (await kubectl("get", "nodes", "-l", "x=y")).lines
     assert header == ["NAME", "STATUS", "ROLES", "AGE", "VERSION"]
     assert row[:3] == ["a", "Unknown,SchedulingDisabled", "<none>"]

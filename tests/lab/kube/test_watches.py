@@ -250,3 +250,43 @@ async def test_a_restore_from_backup_goes_back(client: Client, api: KubeApi) -> 
     future = await client.watch(NODES, resourceVersion=lost + 5, allowWatchBookmarks="1")
     api.put(node("c"))
     assert await future.silent()
+
+
+async def test_the_end_of_a_streamed_list_is_of_its_own_version(api: KubeApi) -> None:
+    """A change between the list and its end mark comes after the mark and with a higher version: nothing can be lost."""
+    from isthmus.lab.kube.listing import read_query, start_watch
+    from isthmus.lab.kube.objects import JsonForm
+
+    api.put(node("a"))
+    then = api.store.rv
+    resource = api.resource("nodes")
+    asked = {
+        "watch": "1",
+        "sendInitialEvents": "1",
+        "resourceVersionMatch": "NotOlderThan",
+        "allowWatchBookmarks": "1",
+    }
+    start = start_watch(api.store, resource, "", read_query(resource, asked), JsonForm(resource), streaming=True)
+    api.put(node("b"))
+    assert start.initial_end == then
+    assert b'"name":"b"' not in b"".join(start.opening)
+    assert b'"name":"b"' in start.watcher.take()
+
+
+async def test_compaction_reaches_kinds_without_objects(client: Client, api: KubeApi) -> None:
+    """A version that was compacted is gone for a kind that nothing was ever stored of, too."""
+    old = api.store.rv
+    api.put(node("a"))
+    api.compact()
+    api.faults.expired_as_http = True
+    assert (await client.get("/api/v1/pods", watch=1, resourceVersion=old))[0] == 410
+
+
+def test_a_backup_can_move_to_another_server() -> None:
+    """A new server takes an old one's backup over, uid of the cluster and versions included."""
+    first, second = KubeApi(tls=False), KubeApi(tls=False)
+    first.put(config_map("m"))
+    second.restore(first.backup())
+    assert second.get("ConfigMap", "m") == first.get("ConfigMap", "m")
+    assert second.get("Namespace", "kube-system") == first.get("Namespace", "kube-system")
+    assert second.store.rv == first.store.rv

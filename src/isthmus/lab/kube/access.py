@@ -53,6 +53,9 @@ class Access:
         if plural == "selfsubjectreviews":
             answer: Json = {"userInfo": {"username": user, "groups": ["system:authenticated"]}}
             return {**body, "metadata": {}, "status": answer}
-        asked = (body.get("spec") or {}).get("resourceAttributes") or {}
+        spec = body.get("spec")
+        asked = (spec.get("resourceAttributes") or {}) if isinstance(spec, dict) else None
+        if not isinstance(asked, dict):
+            raise status.bad_request("spec.resourceAttributes is not an object")
         refused = self._faults.is_denied(user, asked.get("verb", "*"), asked.get("resource", "*"))
         return {**body, "metadata": {}, "status": {"allowed": not refused, "reason": "lab"}}

@@ -13,14 +13,14 @@ from typing import Any
 from isthmus.lab.kube.kinds import Resource
 from isthmus.lab.kube.metadata import timestamp
 from isthmus.lab.kube.rules import Plain
+from isthmus.lab.kube.schemas import check_schema
 from isthmus.lab.kube.shapes import schema_shapes
-from isthmus.lab.kube.status import Cause, bad, forbidden_field, required, unsupported
+from isthmus.lab.kube.status import Cause, bad, required, unsupported
 from isthmus.lab.kube.structural import StructuralRule
 
 Json = dict[str, Any]
 
 BUCKET = "customresourcedefinitions.apiextensions.k8s.io"
-_TYPES = ("array", "boolean", "integer", "number", "object", "string")
 
 
 def _rank(version: str) -> tuple[int, int, int, str]:
@@ -48,7 +48,7 @@ class DefinitionRule(Plain):
         stored += [
             version["name"]
             for version in spec.get("versions") or []
-            if version.get("storage") and version.get("name") not in stored
+            if version.get("storage") and version.get("name") and version["name"] not in stored
         ]
         conditions = given.get("conditions") or [
             _condition("NamesAccepted", "NoConflicts", "no conflicts found"),
@@ -99,50 +99,19 @@ def _condition(kind: str, reason: str, message: str) -> Json:
 
 
 def _check_version(version: Json, where: str) -> list[Cause]:
-    causes = [required(f"{where}.{name}") for name in ("name",) if not version.get(name)]
+    causes = [
+        required(f"{where}.{name}") for name in ("name", "served", "storage") if version.get(name) in (None, "")
+    ]
+    for listed, wanted in (
+        ("additionalPrinterColumns", ("name", "type", "jsonPath")),
+        ("selectableFields", ("jsonPath",)),
+    ):
+        for index, entry in enumerate(version.get(listed) or []):
+            causes += [required(f"{where}.{listed}[{index}].{name}") for name in wanted if not entry.get(name)]
     schema = (version.get("schema") or {}).get("openAPIV3Schema")
     if not isinstance(schema, dict):
         return [*causes, required(f"{where}.schema.openAPIV3Schema", "schemas are required")]
-    return causes + _check_schema(schema, f"{where}.schema.openAPIV3Schema", root=True)
-
-
-def _check_schema(schema: Any, where: str, *, root: bool = False) -> list[Cause]:
-    """Judge whether a schema is structural, as far as people get it wrong."""
-    if not isinstance(schema, dict):
-        return [bad(where, str(schema), "must be a schema")]
-    causes: list[Cause] = []
-    kind = schema.get("type")
-    open_end = schema.get("x-kubernetes-int-or-string") or schema.get("x-kubernetes-preserve-unknown-fields")
-    if root and kind != "object":
-        causes.append(bad(f"{where}.type", kind or "", "must be object at the root"))
-    elif not kind and not open_end:
-        causes.append(required(f"{where}.type", "must not be empty for specified object fields"))
-    elif kind and kind not in _TYPES:
-        causes.append(unsupported(f"{where}.type", kind, _TYPES))
-    causes += [
-        forbidden_field(f"{where}.{name}", f"{name} is not supported")
-        for name in ("$ref", "definitions", "$defs", "patternProperties")
-        if name in schema
-    ]
-    if "properties" in schema and schema.get("additionalProperties"):
-        detail = "additionalProperties and properties are mutual exclusive"
-        causes.append(forbidden_field(f"{where}.additionalProperties", detail))
-    if schema.get("uniqueItems"):
-        causes.append(forbidden_field(f"{where}.uniqueItems", "uniqueItems cannot be set to true"))
-    if kind == "array" and "items" not in schema:
-        causes.append(required(f"{where}.items", "must be specified"))
-    if "pattern" in schema:
-        try:
-            re.compile(schema["pattern"])
-        except re.error as error:
-            causes.append(bad(f"{where}.pattern", schema["pattern"], f"must be a valid regular expression: {error}"))
-    for name, child in (schema.get("properties") or {}).items():
-        if not (root and name == "metadata"):
-            causes += _check_schema(child, f"{where}.properties[{name}]")
-    for name in ("items", "additionalProperties"):
-        if isinstance(schema.get(name), dict):
-            causes += _check_schema(schema[name], f"{where}.{name}")
-    return causes
+    return causes + check_schema(schema, f"{where}.schema.openAPIV3Schema", root=True)
 
 
 def defined_resources(definition: Json) -> tuple[Resource, ...]:

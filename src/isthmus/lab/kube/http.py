@@ -290,9 +290,9 @@ class Front:
     async def _deletion(self, request: web.Request) -> tuple[Preconditions, Options]:
         data = await wire.read(request)
         body = wire.parse(data, wire.media_type(request) or wire.JSON) if data.strip() else {}
-        if not isinstance(body, dict):
-            raise status.bad_request("the request body is not an object")
-        wanted = body.get("preconditions") or {}
+        wanted = (body.get("preconditions") or {}) if isinstance(body, dict) else None
+        if not isinstance(body, dict) or not isinstance(wanted, dict):
+            raise status.bad_request("the request body is no DeleteOptions")
         dry = bool(body.get("dryRun")) or request.query.get("dryRun") == "All"
         return (
             Preconditions(str(wanted.get("uid") or ""), str(wanted.get("resourceVersion") or "")),

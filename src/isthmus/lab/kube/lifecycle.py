@@ -13,7 +13,7 @@ from isthmus.lab.kube.kinds import Kinds, Resource
 from isthmus.lab.kube.nodes import PodCIDRs
 from isthmus.lab.kube.objects import Objects, Options
 from isthmus.lab.kube.services import ServiceRule
-from isthmus.lab.kube.store import Key, Record
+from isthmus.lab.kube.store import Change, Key, Record
 
 Json = dict[str, Any]
 
@@ -40,20 +40,22 @@ class Lifecycle:
         self._kinds.clear_custom()
         for bucket in ("services", "nodes", crd.BUCKET):
             for record in self._store.bucket(bucket).objects.values():
-                self._follow(bucket, None, record.obj())
+                self._follow(bucket, Change(record.rv, None, record))
 
-    def _follow(self, bucket: str, old: Json | None, new: Json | None) -> None:
-        if bucket == "services":
-            self._services.changed(old, new)
-        elif bucket == "nodes":
-            self._pod_cidrs.changed(old, new)
-        elif bucket == crd.BUCKET:
-            self._define(old, new)
-        if old is not None and new is None and (namespace := old["metadata"].get("namespace")):
-            self._finish_namespace(namespace)
+    def _follow(self, bucket: str, change: Change) -> None:
+        if bucket in ("services", "nodes", crd.BUCKET):
+            old = change.old.obj() if change.old else None
+            new = change.new.obj() if change.new else None
+            if bucket == "services":
+                self._services.changed(old, new)
+            elif bucket == "nodes":
+                self._pod_cidrs.changed(old, new)
+            else:
+                self._define(change.key[1], new)
+        if change.new is None and change.key[0]:
+            self._finish_namespace(change.key[0])
 
-    def _define(self, old: Json | None, new: Json | None) -> None:
-        name = (new or old or {})["metadata"]["name"]
+    def _define(self, name: str, new: Json | None) -> None:
         if new is not None:
             self._kinds.set_custom(name, crd.defined_resources(new))
             return

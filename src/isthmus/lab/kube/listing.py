@@ -178,7 +178,7 @@ class Start:
 
     watcher: Watcher
     opening: Iterator[bytes]
-    mark_initial_end: bool = False
+    initial_end: int = 0  # the version that the opening is of, where its end is to be marked
 
 
 def _added(records: list[Record], representation: Representation) -> Iterator[bytes]:
@@ -203,7 +203,8 @@ def start_watch(
         records = [record for record in bucket.ordered(namespace) if query.selection.matches(record)]
         watcher.after = store.rv
         bucket.watchers.add(watcher)
-        return Start(watcher, _added(records, representation), bool(query.initial_events) and query.bookmarks)
+        marked = bool(query.initial_events) and query.bookmarks
+        return Start(watcher, _added(records, representation), store.rv if marked else 0)
     rv = rv or store.rv
     if rv < bucket.floor:
         raise status.expired(f"too old resource version: {rv} ({bucket.floor})")

@@ -75,7 +75,7 @@ class PodCIDRs:
 
     def __init__(self, cluster_cidrs: tuple[str, ...], masks: tuple[int, int]) -> None:
         self._pools = [(network, masks[network.version == 6]) for network in map(ip_network, cluster_cidrs)]
-        self._used: dict[int, dict[Network, int]] = {4: {}, 6: {}}
+        self._used: dict[tuple[int, int], dict[Network, int]] = {}  # by family and size, then how often
         self._cursors: list[Iterator[Network] | None] = [None] * len(self._pools)
 
     @property
@@ -89,21 +89,23 @@ class PodCIDRs:
             for cidr in ((node or {}).get("spec") or {}).get("podCIDRs") or []:
                 network = _network(cidr)
                 if network is not None:
-                    used = self._used[network.version]
+                    used = self._used.setdefault((network.version, network.prefixlen), {})
                     used[network] = used.get(network, 0) + step
                     if used[network] <= 0:
                         del used[network]
 
     def clear(self) -> None:
         """Forget what is in use."""
-        self._used = {4: {}, 6: {}}
+        self._used.clear()
 
     def _taken(self, candidate: Network) -> bool:
-        used = self._used[candidate.version]
-        if candidate in used:
-            return True
-        # Blocks of another size, set by hand, are few; equal sizes were found by the look-up above.
-        return any(network.overlaps(candidate) for network in used if network.prefixlen != candidate.prefixlen)
+        # Blocks of our own size are many and are looked up; those of another size were set by hand and are few.
+        for (family, size), used in self._used.items():
+            if family != candidate.version:
+                continue
+            if candidate in used or (size != candidate.prefixlen and any(map(candidate.overlaps, used))):
+                return True
+        return False
 
     def _next(self, index: int) -> Network | None:
         network, mask = self._pools[index]

@@ -17,6 +17,7 @@ import msgspec
 
 from isthmus.lab.kube import managed, metadata, status
 from isthmus.lab.kube.apply import apply
+from isthmus.lab.kube.forms import METADATA, form_of, misfit, without_nulls
 from isthmus.lab.kube.kinds import Kinds, Resource
 from isthmus.lab.kube.status import Cause, bad
 from isthmus.lab.kube.store import Record, Store, select_fields
@@ -36,7 +37,7 @@ class Options:
     warnings: list[str] = field(default_factory=list)
 
 
-PLAINLY = Options()
+PLAINLY = Options(validation="Ignore")  # shared, so nothing may be noted in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,14 +296,14 @@ class Objects:
             raise status.bad_request(
                 f"the kind in the data ({kind}) does not match the expected kind ({resource.kind})"
             )
-        obj = {key: value for key, value in body.items() if key not in ("kind", "apiVersion")}
-        obj = {"metadata": obj.pop("metadata", None) or {}, **obj}
-        for part in ("metadata", *(("spec", "status") if not resource.custom else ())):
-            if obj.get(part) is None:
-                obj.pop(part, None)
-            elif not isinstance(obj[part], dict):
-                raise self._undecodable(resource, f"json: cannot unmarshal {part} into an object")
-        obj.setdefault("metadata", {})
+        rest = {key: value for key, value in body.items() if key not in ("kind", "apiVersion", "metadata")}
+        given = body.get("metadata")
+        obj = {"metadata": {} if given is None else without_nulls(given), **rest}
+        if not resource.custom:
+            obj = without_nulls(obj)
+        for form in (METADATA, {} if resource.custom else form_of(resource.bucket)):
+            if why := misfit(obj, form, resource.kind):
+                raise self._undecodable(resource, why)
         if options.validation != "Ignore":
             unknown = [f'unknown field "{path}"' for path in resource.rule.unknown(obj)]
             if unknown and options.validation == "Strict":

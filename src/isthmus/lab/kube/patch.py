@@ -138,14 +138,16 @@ def _merge_map(document: Json, patch: Json, path: FieldPath, shapes: Shapes) -> 
         raise bad_request(f"Unknown patch type: {directive!r}"[:200])
     merged = dict(document)
     if "$retainKeys" in patch:
-        merged = {key: value for key, value in merged.items() if key in patch["$retainKeys"]}
+        retained = _directed(patch["$retainKeys"], "$retainKeys")
+        merged = {key: value for key, value in merged.items() if key in retained}
     orders: dict[str, list[Any]] = {}
     for key, value in rest.items():
         if key.startswith(_DELETE_FROM):
             name = key.removeprefix(_DELETE_FROM)
-            merged[name] = [item for item in merged.get(name) or [] if item not in value]
+            gone, have = _directed(value, key), merged.get(name)
+            merged[name] = [item for item in have if item not in gone] if isinstance(have, list) else []
         elif key.startswith(_SET_ORDER):
-            orders[key.removeprefix(_SET_ORDER)] = value
+            orders[key.removeprefix(_SET_ORDER)] = _directed(value, key)
         elif value is None:
             merged.pop(key, None)
         else:
@@ -154,6 +156,16 @@ def _merge_map(document: Json, patch: Json, path: FieldPath, shapes: Shapes) -> 
         if isinstance(merged.get(name), list):
             merged[name] = _in_order(merged[name], order, shapes.at((*path, name)).merge_key)
     return merged
+
+
+def _directed(value: Any, directive: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise bad_request(f"{directive} is not a list"[:200])
+    return value
+
+
+def _is(item: Any, key: str, value: Any) -> bool:
+    return isinstance(item, dict) and item.get(key) == value
 
 
 def _merge_value(current: Any, value: Any, path: FieldPath, shapes: Shapes) -> Any:
@@ -172,14 +184,14 @@ def _merge_value(current: Any, value: Any, path: FieldPath, shapes: Shapes) -> A
 def _merge_items(current: list[Any], patch: list[Any], path: FieldPath, shapes: Shapes) -> list[Any]:
     key = shapes.at(path).merge_key
     if any(isinstance(item, dict) and item.get("$patch") == "replace" for item in patch):
-        return [item for item in patch if "$patch" not in item]
+        return [item for item in patch if not (isinstance(item, dict) and "$patch" in item)]
     merged = list(current)
     for item in patch:
         if not isinstance(item, dict) or key not in item:
             raise bad_request(f"map: {item!r} does not contain declared merge key: {key}"[:200])
-        same = [index for index, have in enumerate(merged) if have.get(key) == item[key]]
+        same = [index for index, have in enumerate(merged) if _is(have, key, item[key])]
         if item.get("$patch") == "delete":
-            merged = [have for have in merged if have.get(key) != item[key]]
+            merged = [have for have in merged if not _is(have, key, item[key])]
         elif same:
             merged[same[0]] = _merge_map(merged[same[0]], item, path, shapes)
         else:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from isthmus.errors import LabError
@@ -38,7 +39,7 @@ from isthmus.lab.kube.store import Backup, Store
 Json = dict[str, Any]
 
 FIRST_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
-_REACH_IN = Options(manager="lab")
+_REACH_IN = Options(manager="lab", validation="Ignore")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +99,30 @@ class KubeApi:
         return found
 
     def put(self, obj: Json) -> Json:
-        """Create the object, or replace it and its status, and return it as stored."""
+        """Create the object, or replace it and its status, and return it as stored.
+
+        Pod CIDRs that a node has been given stay when ``obj`` names none: no update may take them away.
+        """
         resource = self.kinds.of_object(obj.get("apiVersion", ""), obj.get("kind", ""))
         if resource is None:
             raise status.no_such_path()
         meta = dict(obj.get("metadata") or {})
         namespace = (meta.get("namespace") or "default") if resource.namespaced else ""
         name = meta.get("name", "")
-        body = {**json.loads(json.dumps(obj)), "metadata": {**meta, "resourceVersion": None}}
+        fresh: Json = msgspec.json.decode(msgspec.json.encode(obj))  # ours to change
+        body = {**fresh, "metadata": {**fresh.get("metadata", {}), "resourceVersion": None}}
         current = self.store.get(resource.bucket, (namespace, name))
         if current is None:
             name = self.objects.create(resource, namespace, body, _REACH_IN).key[1]
         else:
             body["metadata"]["resourceVersion"] = str(current.rv)
+            if resource.bucket == "nodes":
+                body["spec"] = _with_pod_cidrs(body.get("spec") or {}, current.obj().get("spec") or {})
             self.objects.update(resource, namespace, name, body, _REACH_IN)
         if resource.status and "status" in obj:
             shown = self.objects.show(resource, self.objects.get(resource, namespace, name))
-            body = {**shown, "status": json.loads(json.dumps(obj["status"]))}
-            self.objects.update(resource, namespace, name, body, Options(manager="lab", subresource="status"))
+            body = {**shown, "status": fresh["status"]}
+            self.objects.update(resource, namespace, name, body, replace(_REACH_IN, subresource="status"))
         return self.objects.show(resource, self.objects.get(resource, namespace, name))
 
     def get(self, kind: str, name: str, namespace: str = "") -> Json:
@@ -200,12 +207,12 @@ class KubeApi:
             async with contextlib.AsyncExitStack() as stack:
                 # Cancelling a handler when its client goes is what ends a quiet watch.
                 runner = web.AppRunner(
-                    self._front.app(), handler_cancellation=True, access_log=None, shutdown_timeout=1.0
+                    self._front.app(), handler_cancellation=True, access_log=None, shutdown_timeout=5.0
                 )
                 real = await _listen(stack, runner, host, port, context)
                 endpoint = self._endpoint(place, host, real)
                 if admin:
-                    runner = web.AppRunner(Admin(self).app(), access_log=None, shutdown_timeout=1.0)
+                    runner = web.AppRunner(Admin(self).app(), access_log=None, shutdown_timeout=5.0)
                     real = await _listen(stack, runner, "127.0.0.1", 0, None)
                     endpoint = replace(endpoint, admin_url=f"http://127.0.0.1:{real}")
                 stack.callback(self.close_watches)  # before the runners wait for their handlers
@@ -231,6 +238,12 @@ class KubeApi:
         path = place / "kubeconfig"
         write_private(path, json.dumps(config, indent=2).encode())  # JSON is YAML
         return Endpoint(url, ca, path, token, host, port)
+
+
+def _with_pod_cidrs(spec: Json, before: Json) -> Json:
+    if "podCIDR" in spec or "podCIDRs" in spec:
+        return spec
+    return {**spec, **{name: before[name] for name in ("podCIDR", "podCIDRs") if name in before}}
 
 
 async def _listen(

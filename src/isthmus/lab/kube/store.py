@@ -167,7 +167,7 @@ class Backup:
     objects: Mapping[str, tuple[Record, ...]]
 
 
-Listener = Callable[[str, Json | None, Json | None], None]
+Listener = Callable[[str, Change], None]
 
 
 class Store:
@@ -177,16 +177,14 @@ class Store:
         self.rv = 1
         self.history = history
         self.buckets: dict[str, Bucket] = {}
-        self.listeners: list[
-            Listener
-        ] = []  # told (bucket, old, new) after each change, for what is derived from objects
-        self.writes = 0
+        self.listeners: list[Listener] = []  # told each change, for what is derived from objects
+        self.floor = self.rv  # of buckets that come later
 
     def bucket(self, name: str) -> Bucket:
         """Return the bucket called ``name``; an unknown one is empty."""
         found = self.buckets.get(name)
         if found is None:
-            found = self.buckets[name] = Bucket(name, floor=0)
+            found = self.buckets[name] = Bucket(name, floor=self.floor)
         return found
 
     def get(self, bucket: str, key: Key) -> Record | None:
@@ -201,26 +199,24 @@ class Store:
         self.rv += 1
         metadata["resourceVersion"] = str(self.rv)
         new = Record(key, self.rv, _encode(obj), metadata.get("labels") or {}, select_fields(obj, key, fields))
-        self._commit(bucket, Change(self.rv, old, new), obj)
+        self._commit(bucket, Change(self.rv, old, new))
         return new
 
     def remove(self, bucket: str, key: Key) -> Record:
         """Take the object out and return its last state, which carries the version of its removal."""
         old = self.bucket(bucket).objects[key]
         self.rv += 1
-        self._commit(bucket, Change(self.rv, old, None), None)
+        self._commit(bucket, Change(self.rv, old, None))
         return old.at(self.rv)
 
-    def _commit(self, bucket: str, change: Change, obj: Json | None) -> None:
+    def _commit(self, bucket: str, change: Change) -> None:
         self.bucket(bucket).record(change, self.history)
-        self.writes += 1
-        if self.listeners:
-            old = change.old.obj() if change.old else None
-            for listener in self.listeners:
-                listener(bucket, old, obj)
+        for listener in self.listeners:
+            listener(bucket, change)
 
     def compact(self) -> None:
         """Forget the past of every bucket: older versions are answered with 410 from now on."""
+        self.floor = self.rv
         for bucket in self.buckets.values():
             bucket.forget(self.rv)
 
@@ -230,11 +226,12 @@ class Store:
 
     def restore(self, backup: Backup) -> None:
         """Go back to ``backup``, its version included; nobody is told, the past is gone, watches end."""
-        for name, bucket in self.buckets.items():
+        self.rv = self.floor = backup.rv
+        for name in {*self.buckets, *backup.objects}:
+            bucket = self.bucket(name)
             bucket.replace(backup.objects.get(name, ()))
             bucket.forget(backup.rv)
             bucket.watchers.close()
-        self.rv = backup.rv
 
     def watchers(self, bucket: str = "") -> list[Watcher]:
         """Return the open watches, of one bucket where one is named."""

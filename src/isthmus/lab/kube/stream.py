@@ -55,12 +55,10 @@ class Stream:
         self.current = current
         self.every = every  # seconds between bookmarks
 
-    def _bookmark(self, *, initial_end: bool = False) -> bytes:
+    def _bookmark(self) -> bytes:
         rv = self.current()
         # After a restore the store may be behind the version that the client asked for: then there is nothing to promise.
-        if not initial_end and rv < self.start.watcher.after:
-            return b""
-        return bookmark(self.resource, rv, initial_end=initial_end)
+        return b"" if rv < self.start.watcher.after else bookmark(self.resource, rv)
 
     async def run(self, request: web.Request, *, table: bool = False) -> web.StreamResponse:
         """Write events until the time is over, the client goes, or the watch is closed."""
@@ -79,12 +77,11 @@ class Stream:
         return response
 
     async def _opening(self, response: web.StreamResponse) -> None:
-        # What has changed meanwhile waits in the watcher, so the end of the initial events is at the version they are of.
-        rv = self.start.watcher.after
         for piece in self.start.opening:
             await response.write(piece)
-        if self.start.mark_initial_end:
-            await response.write(bookmark(self.resource, rv, initial_end=True))
+        if self.start.initial_end:
+            # What has changed meanwhile waits in the watcher, so this mark is at the version of the opening, not today's.
+            await response.write(bookmark(self.resource, self.start.initial_end, initial_end=True))
 
     async def _events(self, response: web.StreamResponse, watcher: Watcher) -> None:
         clock = asyncio.get_running_loop().time
