@@ -292,12 +292,15 @@ def _line(type_: str, obj: Object) -> bytes:
 
 
 class StallingProxy:
-    """A TCP proxy that can go silent while it keeps every connection open, as a middle box with a dead backend does."""
+    """A TCP proxy that can go silent while it keeps every connection open, as a middle box with a dead backend does.
+
+    With ``tunnels`` set to a list it is an HTTP proxy instead, which speaks CONNECT and notes what it was asked for.
+    """
 
     def __init__(self, target_port: int) -> None:
         self.port = 0
         self.stalled = False
-        self.connects: list[bytes] = []
+        self.tunnels: list[str] | None = None
         self._target = target_port
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -321,6 +324,10 @@ class StallingProxy:
         try:
             if self.stalled:
                 await asyncio.Event().wait()
+            if self.tunnels is not None:
+                head = await reader.readuntil(b"\r\n\r\n")
+                self.tunnels.append(head.decode())
+                writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             from_api, upstream = await asyncio.open_connection("127.0.0.1", self._target)
             await asyncio.gather(self._copy(reader, upstream), self._copy(from_api, writer))
         except (asyncio.CancelledError, OSError):

@@ -26,7 +26,7 @@ from isthmus.kube.transport import Patience
 
 from .authority import Authority
 from .conftest import Watched
-from .stub import Seen, StubApi, eventually
+from .stub import Seen, StallingProxy, StubApi, eventually
 
 SECRET = "planted-secret-7d3f-0123456789abcdef"
 V1, V1BETA1 = "client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"
@@ -327,6 +327,28 @@ async def test_untrusted_servers(tmp_path: Path) -> None:
         named = Connection(server=api.url, ca_data=ours.ca, token=SECRET, tls_server_name="kube.example")
         async with KubeClient(named) as client:
             await client.version()
+
+
+async def test_through_a_proxy_tls_is_ours(tmp_path: Path) -> None:
+    """``proxy-url`` is asked for a tunnel; the token goes through it, not to it; the certificate is the API's."""
+    authority = Authority(tmp_path)
+    async with (
+        StubApi().serving(authority.server("kube.example")) as api,
+        StallingProxy(int(api.url.rpartition(":")[2])).serving() as proxy,
+    ):
+        proxy.tunnels = []
+        connection = Connection(
+            server="https://198.51.100.7:6443",
+            ca_data=authority.ca,
+            token=SECRET,
+            tls_server_name="kube.example",
+            proxy_url=f"http://127.0.0.1:{proxy.port}",
+        )
+        async with KubeClient(connection) as client:
+            await client.version()
+        assert proxy.tunnels[0].startswith("CONNECT 198.51.100.7:6443 ")
+        assert SECRET not in proxy.tunnels[0]
+        assert api.seen[0].headers["Authorization"] == f"Bearer {SECRET}"
 
 
 async def test_unusable_files_are_named(tmp_path: Path) -> None:
