@@ -1,0 +1,98 @@
+"""annotations-and-labels.md: everything of ours that can stand on a Kubernetes object.
+
+What there is, is found in the code (every text with ``isthmus.dev/``); what it means is written here, and a mark without a
+meaning stops the page from being made.
+"""
+
+from __future__ import annotations
+
+import ast
+
+from reference import source
+from reference.markdown import code, table
+
+OURS = "isthmus.dev/"
+# mark: (what it is, on what object, who writes it, what it means)
+MEANINGS: dict[str, tuple[str, str, str, str]] = {
+    "isthmus.dev/addresses": (
+        "annotation",
+        "Service",
+        "you",
+        "The addresses the Service asks for, comma-separated, at most one that counts per family. They are given or "
+        "refused with a reason, never replaced by others. Without it `spec.loadBalancerIP` counts.",
+    ),
+    "isthmus.dev/allow-deletes": (
+        "annotation",
+        "EdgeDevice",
+        "you",
+        "Any value is consent to the deletions that the guard holds back on this device. Take it away afterwards.",
+    ),
+    "isthmus.dev/device": (
+        "label and taint",
+        "Node",
+        "the controller",
+        "This Node object stands for a device (path flannel); its value is the EdgeDevice's name. It is no member of "
+        "anything and no pod is placed on it.",
+    ),
+    "isthmus.dev/load-balancer": (
+        "loadBalancerClass",
+        "Service",
+        "you",
+        "Services of this class are ours, unless the KubeCluster says another class in `spec.loadBalancer.class`.",
+    ),
+    "isthmus.dev/overlay.": (
+        "annotation",
+        "Node",
+        "the controller",
+        "`isthmus.dev/overlay.<link>`: the node's place on the overlay of that ClusterLink, as JSON: its addresses and "
+        "MAC (assigned once and kept here), VNI, port, MTU and the devices. The node's own agent realises it.",
+    ),
+    "isthmus.dev/pod-cidrs": (
+        "annotation",
+        "Node",
+        "you",
+        "Further pod CIDRs of the node, comma-separated: the Node's own field takes one per family.",
+    ),
+    "isthmus.dev/pool": (
+        "annotation",
+        "Service",
+        "you",
+        "The AddressPool that the Service wants its addresses from.",
+    ),
+    "isthmus.dev/Served": (
+        "condition",
+        "Service",
+        "the controller",
+        "Whether a device serves the Service; see [reasons](reasons.md).",
+    ),
+}
+# No marks: an API group and version, a prefix of others, a name in Events.
+_OTHER = {"isthmus.dev/v1alpha1", "isthmus.dev/", "isthmus.dev/isthmus"}
+
+
+def found() -> set[str]:
+    """Return every mark that the code spells, the part before a placeholder where it has one."""
+    marks = set()
+    for _, tree in source.modules():
+        for node in ast.walk(tree):
+            text = source.constant(node) if isinstance(node, ast.expr) else None
+            if text is not None and text.startswith(OURS) and " " not in text:
+                marks.add(text)
+    return marks - _OTHER
+
+
+def page() -> str:
+    """Return the page; fail for a mark without a meaning, and for a meaning without a mark."""
+    there = found()
+    assert there == MEANINGS.keys(), f"without a meaning or without code: {sorted(there ^ MEANINGS.keys())}"
+    rows = [
+        (code(mark + "<link>" if mark.endswith(".") else mark), what, place, who, meaning)
+        for mark, (what, place, who, meaning) in sorted(MEANINGS.items())
+    ]
+    return (
+        "# Annotations, labels, conditions\n\n"
+        "Everything of ours that can stand on a Kubernetes object.\n\n"
+        + table(("Name", "What it is", "On", "Written by", "Meaning"), rows)
+        + "\nWe write with the field managers `isthmus` (Services) and `isthmus-<link>` (a Node's overlay annotation), by "
+        "server-side apply, so that nothing of anybody else's is touched.\n"
+    )
