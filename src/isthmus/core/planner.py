@@ -20,7 +20,7 @@ from isthmus.core.diff import compare, holder_of, lost, ordered, stands_on
 from isthmus.core.ground import Ground
 from isthmus.core.known import Known
 from isthmus.core.paths import PATHS
-from isthmus.core.reach import Reach
+from isthmus.core.joined import JoinedNodes
 from isthmus.core.wishes import Verdict, Wishes
 from isthmus.core.world import World
 from isthmus.model.facts import DeviceFacts
@@ -61,7 +61,7 @@ class DevicePlanner:
         self.window = guard.DeleteWindow()
         self.allow_deletes = False
         self.known = Known(world, device)
-        self.reach = Reach(self.wishes)
+        self.joined = JoinedNodes(self.wishes)
         self._adapt = adapt
         self._grounds: dict[str, Ground] = {}
         self._bases: dict[str, tuple[object, ...]] = {}
@@ -153,7 +153,7 @@ class DevicePlanner:
 
     def joined_nodes(self, link: str) -> list[str]:
         """Return the nodes of ``link`` whose pods the device is set to reach, by name."""
-        return self.reach.nodes(link)
+        return self.joined.names(link)
 
     # --- asking -------------------------------------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ class DevicePlanner:
         nodes = {scope for scope in scopes if scope.kind == "node"}
         for scope in nodes:
             touched |= self._ask_one(scope, ground.get(scope.link), now)
-        for node in self.reach.update(nodes, touched, self._barred):
+        for node in self.joined.update(nodes, touched, self._barred):
             if node.link in ground:
                 view = ground[node.link].cluster
                 scopes |= {Scope("service", node.link, "/".join(key)) for key in view.services_on(node.name)}
@@ -188,7 +188,7 @@ class DevicePlanner:
             ground = None
 
         def joined(node: str, version: int) -> bool:
-            return version in self.reach.joined(scope.link, node)
+            return version in self.joined.versions(scope.link, node)
 
         found = desire(scope, ground, joined, now)
         if found.refusals:
@@ -281,8 +281,8 @@ class DevicePlanner:
                 if identity in spelled.refused:
                     self.device_refusals[identity] = _device_refusals(identity, verdict, spelled.refused[identity])
                     continue
-            elif identity not in self.observed:
-                self.owners.pop(identity, None)
+            else:
+                self._disown(identity)
             step = compare(
                 identity, verdict, spelled.resources.get(identity), self.observed.get(identity), self.foreign
             )
@@ -309,6 +309,19 @@ class DevicePlanner:
             tuple(sorted(refused, key=lambda refusal: (refusal.scope, refusal.reason, refusal.message))),
             tuple(sorted(held, key=lambda item: item.change.identity)),
         )
+
+    def _disown(self, identity: str) -> None:
+        """Forget who wanted what nobody wants: all of them once it is gone, before that those whose end was ordered.
+
+        A link that was taken down in good order must not hold up, by its absence later, what it shared with another.
+        """
+        scopes = self.owners.get(identity)
+        if scopes is None:
+            return
+        if identity not in self.observed:
+            del self.owners[identity]
+        elif left := tuple(scope for scope in scopes if not self.known.ordered(scope)):
+            self.owners[identity] = left
 
     def _premature(self, resource: AnyResource) -> str | None:
         """Return why ``resource`` must not be made yet although nothing stands in its own place, or none."""
@@ -351,23 +364,3 @@ class DevicePlanner:
 
 def _device_refusals(identity: str, verdict: Verdict, reason: str) -> tuple[Refusal, ...]:
     return tuple(Refusal(scope, "DeviceCannot", f"{identity}: {reason}") for scope in verdict.scopes)
-
-
-def restoring(
-    planner: DevicePlanner, recorded: Iterable[tuple[AnyResource, tuple[Scope, ...]]]
-) -> tuple[Change, ...]:
-    """Return what brings back a recorded state after a reboot: creates only, and none on a device we only observe.
-
-    ``recorded`` is what stood when it was last written down; what stands on the device now is newer and is left alone.
-    """
-    kind = planner.world.devices.get(planner.device)
-    silent = kind is not None and kind.spec.policy == "observe"
-    changes = []
-    for resource, scopes in recorded:
-        planner.owners.setdefault(resource.identity, scopes)
-        if silent or resource.identity in planner.observed or any(planner.known.ordered(scope) for scope in scopes):
-            continue
-        step = compare(resource.identity, Verdict(resource, scopes), resource, None, planner.foreign)
-        if isinstance(step, Change):
-            changes.append(step)
-    return ordered(changes)

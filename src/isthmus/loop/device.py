@@ -17,7 +17,8 @@ from typing import Protocol
 
 import msgspec
 
-from isthmus.core.planner import DevicePlanner, restoring
+from isthmus.core.planner import DevicePlanner
+from isthmus.core.restore import restoring
 from isthmus.drivers.base import Driver, Outcome
 from isthmus.errors import DeviceError, IsthmusError
 from isthmus.loop.queue import KeyedQueue
