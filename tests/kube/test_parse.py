@@ -78,6 +78,16 @@ def test_the_old_field_alone() -> None:
     assert node(spec={"podCIDR": "10.244.1.0/24"}).pod_cidrs == (ip_network("10.244.1.0/24"),)
 
 
+def test_more_pod_cidrs_by_annotation() -> None:
+    """Further pod CIDRs that the API has no field for come by our annotation, checked like all others."""
+    found = node(
+        {"annotations": {"isthmus.dev/pod-cidrs": "10.244.7.0/24, 10.244.1.0/24,0.0.0.0/0,"}},
+        spec={"podCIDRs": ["10.244.1.0/24"]},
+    )
+    assert found.pod_cidrs == (ip_network("10.244.1.0/24"), ip_network("10.244.7.0/24"))
+    assert len(found.problems) == 1
+
+
 @pytest.mark.parametrize(
     "text", ["10.244.1.1/24", "garbage", "10.244.1.0/33", "", "0.0.0.0/0", "::/0", "127.0.0.0/8", "224.0.0.0/24"]
 )
@@ -153,6 +163,21 @@ def test_a_whole_service() -> None:
     assert found.publish_not_ready
     assert found.deleting
     assert found.problems == ()
+
+
+def test_our_own_condition_on_a_service() -> None:
+    """What we said in a Service's status is read back, so that a restart writes nothing."""
+    mine = {
+        "type": "isthmus.dev/Served",
+        "status": "False",
+        "reason": "NoAddress",
+        "message": "pool edge is used up",
+        "lastTransitionTime": "2026-01-02T03:04:05Z",
+    }
+    found = service(status={"conditions": [{"type": "Other", "status": "True"}, mine]})
+    assert found.served == ("False", "NoAddress", "pool edge is used up")
+    assert found.served_since == "2026-01-02T03:04:05Z"
+    assert service(status={"conditions": None}).served is None
 
 
 def test_the_old_way_to_ask_for_an_address() -> None:
