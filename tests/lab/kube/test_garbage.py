@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from isthmus.lab.kube import ApiError, KubeApi
@@ -119,6 +119,7 @@ def furnished() -> KubeApi:
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example((1, ("metadata",)), None, "create")  # a Service without a name
 @given(st.sampled_from(PLACES), GARBAGE, st.sampled_from(["create", "update", "status", "apply", "patch"]))
 def test_no_object_breaks_the_server(furnished: KubeApi, place: tuple[int, Any], value: Any, way: str) -> None:
     """An object with one field of any kind of rubbish is stored or refused, and what is stored can be shown."""

@@ -248,7 +248,7 @@ class ServiceRule(Plain):
                 return [bad(f"spec.ipFamilies[{index}]", family, detail)]
         if not given:
             return [bad("spec.clusterIPs", given, "failed to allocate an IP: range is full")]
-        owner = (obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+        owner = (obj["metadata"].get("namespace", ""), obj["metadata"].get("name", ""))
         for index, text in enumerate(given):
             where, address = f"spec.clusterIPs[{index}]", _address(text)
             network = self.networks.get(f"IPv{address.version}") if address else None
