@@ -22,6 +22,7 @@ from isthmus.model.resources import IPAddress
 __all__ = ["probe"]
 
 _AGAIN, _DEADLINE = 0.6, 1.6
+_SILENCE = f"no answer in {_DEADLINE} s"
 _HEADER = {4: 20, 6: 40}
 _PMTUDISC_PROBE = 3
 _IP_MTU_DISCOVER, _IP_MTU, _IP_PKTINFO = 10, 14, 8
@@ -48,7 +49,7 @@ async def probe(targets: Sequence[ProbeTarget]) -> list[ProbeResult]:
                 await one_round.ask()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(_all_known(rounds), _DEADLINE - _AGAIN)
-    return [one.result or ProbeResult(one.target, reached=False, why=one.why or _silence(one)) for one in asked]
+    return [one.result or ProbeResult(one.target, reached=False, why=_SILENCE) for one in asked]
 
 
 async def _all_known(rounds: Sequence[_Round]) -> None:
@@ -56,18 +57,13 @@ async def _all_known(rounds: Sequence[_Round]) -> None:
         await one_round.known.wait()
 
 
-def _silence(one: _Asked) -> str:
-    return f"no answer in {_DEADLINE} s"
-
-
 class _Asked:
-    """One target and what has been heard of it; ``why`` is a reason that an answer may still overrule."""
+    """One target and what has been heard of it."""
 
     def __init__(self, number: int, target: ProbeTarget) -> None:
         self.number = number
         self.target = target
         self.result: ProbeResult | None = None
-        self.why = ""
         self.sent = 0.0
 
     def fail(self, why: str) -> None:
@@ -209,11 +205,21 @@ def _from(source: IPAddress | None, index: int, version: int) -> tuple[int, int,
 def _send_error(error: OSError, target: ProbeTarget) -> str:
     if error.errno == errno.EMSGSIZE:
         return f"too long for the link: its MTU is {_link_mtu(target) or 'less'}, the probe {target.size}"
-    if error.errno in (errno.EINVAL, errno.EADDRNOTAVAIL) and target.source is not None:
+    if target.source is not None and not _is_ours(target.source):
         return f"{target.source} is not an address of this host"
     if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
         return f"this host has no route to {target.address}"
     return os.strerror(error.errno) if error.errno else str(error)
+
+
+def _is_ours(address: IPAddress) -> bool:
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asker:
+        try:
+            asker.bind((str(address), 0))
+        except OSError:
+            return False
+    return True
 
 
 def _link_mtu(target: ProbeTarget) -> int:
