@@ -51,7 +51,7 @@ async def test_a_half_open_watch_behind_a_proxy(
     api.put("nodes", "unseen")
     started = time.monotonic()
     await eventually(lambda: watched.informer.failing)
-    assert time.monotonic() - started < 1.2
+    assert time.monotonic() - started < 3, "three times what the arithmetic says, for a busy machine"
     assert watched.informer.freshness <= started + 0.05
     assert watched.names == {"old"}
     proxy.stalled = False

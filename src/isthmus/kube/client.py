@@ -182,8 +182,8 @@ class KubeClient:
     ) -> Object:
         """Apply ``obj`` server-side: we own the fields in it, and give up those that we applied before and left out now.
 
-        An object that does not exist is made; give ``metadata.uid`` to change that very object or get KubeConflict.
-        Raises KubeConflict, too, where another manager owns a field and ``force`` is false.
+        An object that does not exist is made; give ``metadata.uid`` to change that very one or fail.
+        Raises KubeConflict where another manager owns a field and ``force`` is false.
         """
         name, namespace = _whose(obj)
         whole = {"apiVersion": kind.api_version, "kind": kind.kind, **obj}
