@@ -15,6 +15,7 @@ from isthmus.app.drivers import DRIVERS
 from isthmus.app.fleet import Fleet
 from isthmus.app.joined import JoinedCluster
 from isthmus.app.memory import StateMemory, addresses_of, choice_of, claimed
+from isthmus.app.probing import Probing
 from isthmus.app.status import statuses
 from isthmus.core.allocate import Allocator
 from isthmus.core.overlay_addresses import device_addresses
@@ -46,6 +47,7 @@ class Controller:
         self.fleet = Fleet(
             self.world, self._memory, passed=self._passed, moved=self._moved, allow_deletes=allow_deletes
         )
+        self.probing = Probing(self.world, self.fleet)
 
     def stop(self) -> None:
         """Ask for a graceful end: changes under way finish, state is kept, devices keep what they have."""
@@ -58,6 +60,7 @@ class Controller:
             tasks = [
                 asyncio.create_task(self._follow_files(), name="files"),
                 asyncio.create_task(self._write_status(), name="status"),
+                asyncio.create_task(self.probing.run(), name="probing"),
                 asyncio.create_task(self._stopping.wait(), name="stop"),
             ]
             try:
@@ -219,10 +222,11 @@ class Controller:
     async def _write_status(self) -> None:
         while True:
             await asyncio.sleep(0.5)
-            await self._status_once()
+            if self.world.config_doubt is None:
+                await self._status_once()
 
     async def _status_once(self, *, running: bool = True) -> None:
-        now = statuses(self.world, self.fleet, self.clusters, self._problems, running=running)
+        now = statuses(self.world, self.fleet, self.clusters, self.probing, self._problems, running=running)
         new = {key: value for key, value in now.items() if self._status_written.get(key) != value}
         gone = self._status_written.keys() - now.keys()
         if not new and not gone:

@@ -11,6 +11,7 @@ from typing import Any
 
 from isthmus.app.fleet import Fleet
 from isthmus.app.joined import JoinedCluster
+from isthmus.app.probing import Probing
 from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL
 from isthmus.core.world import World
@@ -24,6 +25,7 @@ def statuses(
     world: World,
     fleet: Fleet,
     clusters: Mapping[str, JoinedCluster],
+    probing: Probing,
     problems: tuple[str, ...],
     *,
     running: bool = True,
@@ -35,7 +37,7 @@ def statuses(
     for name in world.devices:
         result["EdgeDevice", name] = _device(fleet, name)
     for name in world.links:
-        result["ClusterLink", name] = _link(world, fleet, clusters, name)
+        result["ClusterLink", name] = _link(world, fleet, clusters, probing, name)
     for name in world.pools:
         result["AddressPool", name] = _pool(world, clusters, name)
     for name, vip in world.vips.items():
@@ -101,7 +103,9 @@ def _few(texts: tuple[str, ...]) -> list[str]:
     return [*texts[:_SHOWN], *([f"... and {more} more"] if more > 0 else [])]
 
 
-def _link(world: World, fleet: Fleet, clusters: Mapping[str, JoinedCluster], name: str) -> dict[str, Any]:
+def _link(
+    world: World, fleet: Fleet, clusters: Mapping[str, JoinedCluster], probing: Probing, name: str
+) -> dict[str, Any]:
     link = world.links[name]
     path = path_of(world, link)
     choice = world.choices.get(name)
@@ -123,6 +127,7 @@ def _link(world: World, fleet: Fleet, clusters: Mapping[str, JoinedCluster], nam
                 waiting.setdefault(scope.name, refusals[0].message)
     if joined_cluster is not None:
         waiting |= {n: why for (of, n), why in joined_cluster.attach.waiting.items() if of == name and n in taking}
+    silent = probing.silent(name)
     if link.spec.path != "auto":
         why = "as written"
     else:
@@ -134,9 +139,17 @@ def _link(world: World, fleet: Fleet, clusters: Mapping[str, JoinedCluster], nam
         "nodesJoined": len(joined) if devices else 0,
         "nodesWaiting": len(taking) - (len(joined) if devices else 0),
         "waiting": _few(tuple(waiting[node] for node in sorted(waiting))),
+        "silent": _few(tuple(text for _, text in sorted(silent.items()))),
+        "probe": _probed(probing.asked(name), len(silent)),
         "cluster": link.spec.cluster,
         "devices": list(link.spec.devices),
     }
+
+
+def _probed(asked: int, silent: int) -> str:
+    if not asked:
+        return "not yet"
+    return f"{silent} nodes do not answer" if silent else f"all {asked} nodes answer"
 
 
 def _pool(world: World, clusters: Mapping[str, JoinedCluster], name: str) -> dict[str, Any]:

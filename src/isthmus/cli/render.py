@@ -46,6 +46,9 @@ def _plain(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) ->
     click.echo()
 
 
+_MANY = 10**9
+
+
 def _cell(value: Any) -> str:
     if value is None or value == "":
         return "-"
@@ -53,6 +56,8 @@ def _cell(value: Any) -> str:
         return "yes" if value else "NO"
     if isinstance(value, (list, tuple)):
         return ", ".join(str(item) for item in value) or "-"
+    if isinstance(value, int) and value >= _MANY:
+        return f"{value:.1e}"
     return str(value)
 
 

@@ -36,6 +36,7 @@ _COLUMNS: dict[str, tuple[str, dict[str, str]]] = {
             "Path": "path",
             "Joined": "nodesJoined",
             "Waiting": "nodesWaiting",
+            "Probe": "probe",
             "Why": "why",
         },
     ),
@@ -89,7 +90,7 @@ def _print(by_kind: dict[str, dict[str, Any]], newest: float) -> None:
 
 
 def _remarks(by_kind: dict[str, dict[str, Any]]) -> list[tuple[str, str, str, str]]:
-    labels = ("problems", "conflicts", "refused", "held", "waiting", "skipped")
+    labels = ("problems", "conflicts", "refused", "held", "waiting", "silent", "skipped")
     found = []
     for kind, objects in by_kind.items():
         for name, value in objects.items():

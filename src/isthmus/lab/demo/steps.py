@@ -127,7 +127,8 @@ class Story:
         await self.joined.start_controller()
         await self.joined.until_status(
             lambda status: (
-                status["EdgeDevice"][GATEWAY].get("inSync") is True
+                status["Controller"]["controller"]["running"] is True
+                and status["EdgeDevice"][GATEWAY].get("inSync") is True
                 and status["KubeCluster"]["lab"].get("inSync") is True
                 and status["EdgeDevice"][GATEWAY].get("passes", 0) >= 2
             ),
