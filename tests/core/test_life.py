@@ -297,12 +297,12 @@ class Life(RuleBasedStateMachine):
         there.world.devices, there.world.links = dict(here.devices), dict(here.links)
         there.world.device_addresses = dict(here.device_addresses)
         view = here.view("east")
-        for claim in reversed(sorted(here.vips)):
+        for claim in sorted(here.vips, reverse=True):
             there.world.put_vip(claim, here.vips[claim])
-        for found in reversed(sorted(view.slices)):
-            there.put(*(facts for _, facts in reversed(sorted(view.slices[found].items()))))
-        there.put(*(view.services[key] for key in reversed(sorted(view.services))))
-        there.put(*(view.nodes[name] for name in reversed(sorted(view.nodes))))
+        for found in sorted(view.slices, reverse=True):
+            there.put(*(facts for _, facts in sorted(view.slices[found].items(), reverse=True)))
+        there.put(*(view.services[key] for key in sorted(view.services, reverse=True)))
+        there.put(*(view.nodes[name] for name in sorted(view.nodes, reverse=True)))
         there.settle()
         return there.holds()
 

@@ -50,8 +50,8 @@ def holder_of(wanted: AnyResource, foreign: Mapping[str, str]) -> str | None:
         return None
     holder = foreign.get(wanted.identity)
     if holder is None and isinstance(wanted, Tunnel):
-        # Two VXLAN links with one VNI and port cannot both be up, whatever their names.
-        holder = foreign.get(f"vxlan {wanted.vni}/{wanted.port}")
+        # Two VXLAN links with one VNI, port and outer IP version cannot both be up, whatever their names.
+        holder = foreign.get(f"vxlan {wanted.vni}/{wanted.port} ipv{wanted.local.version}")
     return holder
 
 

@@ -18,9 +18,9 @@ from isthmus.core import guard
 from isthmus.core.desire import desire, grounds, path_of
 from isthmus.core.diff import compare, holder_of, lost, ordered, stands_on
 from isthmus.core.ground import Ground
+from isthmus.core.joined import JoinedNodes
 from isthmus.core.known import Known
 from isthmus.core.paths import PATHS
-from isthmus.core.joined import JoinedNodes
 from isthmus.core.wishes import Verdict, Wishes
 from isthmus.core.world import World
 from isthmus.model.facts import DeviceFacts
