@@ -249,7 +249,17 @@ class DeviceWorker:
                 self.look_at_everything(1.0)
         for scope in {scope for change in plan.changes for scope in change.scopes} - again:
             self._queue.done(scope)
+        if counts["refused"]:
+            await self._see_who_is_there(plan)
         return bool(unknown)
+
+    async def _see_who_is_there(self, plan: Plan) -> None:
+        """Look at what was refused: where somebody else stands, the next pass says so as a conflict."""
+        refused = {c.identity for c in plan.changes if c.identity in self.planner.device_refusals}
+        observation = await self.driver.observe(refused)
+        self.planner.see(observation.resources, observation.foreign, None, refused)
+        taken = {c.identity for c in plan.changes if c.identity in observation.foreign}
+        self.dirty({scope for change in plan.changes if change.identity in taken for scope in change.scopes})
 
     def _take_outcome(self, outcome: Outcome, unknown: set[str], now: float) -> None:
         change = outcome.change

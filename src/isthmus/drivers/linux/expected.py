@@ -37,6 +37,11 @@ class Expected:
             return
         for identity in observation.identities:
             self._set(identity, observation.resources.get(identity))
+            # Whoever asks for one place wants it; if somebody else stands there, that is worth following.
+            if identity in observation.foreign:
+                self._contested.add(identity)
+            else:
+                self._contested.discard(identity)
 
     def done(self, outcome: Outcome) -> None:
         """Take over what a change brought about."""

@@ -82,7 +82,8 @@ class Attach:
         key = attachment.annotation(link.name)
         if text is None and key not in node.annotations:
             return
-        metadata = {"name": node.name, "annotations": {} if text is None else {key: text}}
+        # With the uid, a Node that was deleted meanwhile is not made anew by this.
+        metadata = {"name": node.name, "uid": node.uid, "annotations": {} if text is None else {key: text}}
         await self._context.client.apply(
             NODES,
             {"apiVersion": "v1", "kind": "Node", "metadata": metadata},
