@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -17,10 +17,12 @@ import msgspec
 from isthmus.app import clusters
 from isthmus.app.drivers import DRIVERS
 from isthmus.app.memory import addresses_of, read_only
+from isthmus.app.probing import ask
 from isthmus.core import attachment
 from isthmus.core.allocate import Allocator, holders
 from isthmus.core.choose import choose, neighbors_to_prove
 from isthmus.core.desire import path_of
+from isthmus.core.explain import Hop, answered
 from isthmus.core.ground import Ground
 from isthmus.core.overlay_addresses import OverlayAddresses, device_addresses
 from isthmus.core.planner import DevicePlanner
@@ -67,6 +69,17 @@ class Oneshot:
         planner = self.planners[device]
         planner.allow_deletes = allow_deletes
         return planner.full(time.time())
+
+    async def probe(self, nodes: Iterable[tuple[str, str]]) -> list[Hop]:
+        """Ask from every device that joins them whether ``nodes`` (cluster and name) and a pod on each answer."""
+        hops: list[Hop] = []
+        wanted = list(nodes)
+        for link in self.world.links.values():
+            names = [name for cluster, name in wanted if cluster == link.spec.cluster]
+            for ground in self.grounds(link) if names else ():
+                answers = await ask(self.drivers[ground.device_name], ground, names)
+                hops += answered(link.spec.cluster, answers, ground.device_name)
+        return hops
 
     # --- reading ------------------------------------------------------------------------------------------------
 

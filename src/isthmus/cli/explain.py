@@ -31,17 +31,19 @@ def command(subject: str, config: Path, state: Path, as_json: bool) -> int:
 
 async def _run(subject: str, config: Path, state: Path, as_json: bool) -> int:
     from isthmus.app.oneshot import Oneshot
-    from isthmus.core.explain import explain
+    from isthmus.core.explain import Explanation, explain
 
     async with Oneshot(config, state) as look:
         for device in look.planners:
             look.plan(device)
         found = explain(subject, look.world, look.planners)
+        proof = await look.probe(found.nodes) if found is not None else []
         for text in (*(str(problem) for problem in look.problems), *look.notes):
             note(f"note: {text}")
     if found is None:
         note(f"nothing is known of {subject}: no node, pod CIDR, pod, VIP or Service is called so")
         return EXIT_FAILED
+    found = Explanation(found.subject, (*found.hops, *proof))
     if as_json:
         hops = [{"stage": hop.stage, "text": hop.text, "ok": hop.ok} for hop in found.hops]
         emit_json({"subject": found.subject, "holds": found.holds, "hops": hops})

@@ -15,6 +15,7 @@ from isthmus.core import attachment
 from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL
 from isthmus.core.planner import DevicePlanner
+from isthmus.core.reach import Answer, Question
 from isthmus.core.world import Holder, World
 from isthmus.model.facts import NodeFacts
 from isthmus.model.kinds import ClusterLink, vip_name
@@ -31,10 +32,11 @@ class Hop(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """Everything about one subject."""
+    """Everything about one subject; ``nodes`` (cluster and name) are those on whose answers it depends."""
 
     subject: str
     hops: tuple[Hop, ...]
+    nodes: tuple[tuple[str, str], ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -47,7 +49,48 @@ def explain(what: str, world: World, planners: Mapping[str, DevicePlanner]) -> E
     hops = list(_node(what, world, planners)) or list(_service(what, world, planners))
     if not hops:
         hops = list(_address(what, world, planners))
-    return Explanation(what, tuple(hops)) if hops else None
+    return Explanation(what, tuple(hops), _nodes(what, world)) if hops else None
+
+
+def answered(cluster: str, answers: Mapping[Question, Answer], device: str) -> Iterator[Hop]:
+    """Return a hop for every question that ``device`` asked about nodes of ``cluster``: the proof, after all the wishes."""
+    for question, answer in sorted(
+        answers.items(), key=lambda item: (item[0].node, item[0].role, str(item[0].address))
+    ):
+        what = f"node {question.node} of {cluster}" if question.role == "node" else f"a pod on {question.node}"
+        if answer.reached:
+            text = f"{device} ({question.source}) reaches {what}, {question.address}, in {answer.milliseconds:.1f} ms"
+        else:
+            why = f": {answer.why}" if answer.why else ""
+            text = f"{device} ({question.source}) does not reach {what}, {question.address}{why}"
+        yield Hop("probe", text, answer.reached)
+
+
+def _nodes(what: str, world: World) -> tuple[tuple[str, str], ...]:
+    """Return the nodes that ``what`` (already known to mean something) lives on."""
+    found: set[tuple[str, str]] = set()
+    holders: set[Holder] = set()
+    try:
+        network = ip_network(what, strict=False)
+    except ValueError:
+        network = None
+    vip = world.vips.get(vip_name(ip_address(what))) if network is not None and "/" not in what else None
+    if vip is not None and vip.spec.holder is not None:
+        holders.add((vip.spec.holder.cluster, vip.spec.holder.namespace, vip.spec.holder.service))
+    for cluster, view in world.clusters.items():
+        namespace, _, name = what.partition("/")
+        if (namespace, name) in view.services:
+            holders.add((cluster, namespace, name))
+        for node in view.nodes.values():
+            inside = network is not None and any(
+                prefix.version == network.version and prefix.overlaps(network) for prefix in node.pod_cidrs
+            )
+            if (node.name == what or inside) and DEVICE_LABEL not in node.labels:
+                found.add((cluster, node.name))
+    for cluster, namespace, name in holders:
+        for facts in world.view(cluster).slices.get((namespace, name), {}).values():
+            found |= {(cluster, endpoint.node) for endpoint in facts.endpoints if endpoint.node is not None}
+    return tuple(sorted(found))
 
 
 # --- nodes ------------------------------------------------------------------------------------------------------
@@ -132,8 +175,8 @@ def _observed(planner: DevicePlanner, identity: str) -> Hop:
     wanted, standing = planner.spelled(identity), planner.observed.get(identity)
     if standing is None:
         foreign = planner.foreign.get(identity)
-        text = f"somebody else's: {foreign}" if foreign else "missing"
-        return Hop("device", f"{planner.device} has {identity}: {text}", False)
+        text = f"somebody else's there: {foreign}" if foreign else f"no {identity}"
+        return Hop("device", f"{planner.device} has {text}", False)
     if wanted is not None and standing != wanted:
         return Hop("device", f"{planner.device} has {standing.describe()}", False)
     return Hop("device", f"{planner.device} has it", True)
