@@ -6,33 +6,87 @@ named; the rest of the cluster goes on.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
 from isthmus.core.ground import Desired, Ground
-from isthmus.model.facts import NodeFacts
+from isthmus.model.facts import Interface, NodeFacts, ServiceFacts
+from isthmus.model.resources import IPInterface, IPNetwork
 
 
 def without_own_subnets(ground: Ground, node: NodeFacts, desired: Desired) -> NodeFacts:
     """Return ``node`` without the pod CIDRs that overlap a subnet of the device itself; each is refused by name."""
     good = []
     for prefix in node.pod_cidrs:
-        clash = next(
-            (
-                (own, interface.name)
-                for own, interface in ground.subnets
-                if own.version == prefix.version and own.network.overlaps(prefix)
-            ),
-            None,
-        )
+        clash = _clash(ground, prefix)
         if clash is None:
             good.append(prefix)
             continue
-        own, name = clash
+        own, interface = clash
         desired.refuse(
             "OverlapsDeviceSubnet",
-            f"node {node.name}: pod CIDR {prefix} overlaps {own.network}, {ground.device_name}'s own subnet on {name}",
+            f"node {node.name}: pod CIDR {prefix} overlaps {own.network}, {ground.device_name}'s own subnet on "
+            f"{interface.name}",
             "give the device or the pods another range; a route would cut the device off from its neighbors",
         )
     if len(good) == len(node.pod_cidrs):
         return node
     return msgspec.structs.replace(node, pod_cidrs=tuple(good))
+
+
+def contradictions(ground: Ground, desired: Desired) -> None:
+    """Say what of the link contradicts the device's own subnets.
+
+    It is told and no more: a link that stands is not torn down because a subnet appeared beside it.
+    """
+    if ground.link.spec.overlay is not None:
+        for network in ground.link.spec.overlay.networks:
+            clash = _clash(ground, network)
+            if clash is not None:
+                desired.refuse(
+                    "OverlapsDeviceSubnet",
+                    f"overlay network {network} overlaps {clash[0].network}, {ground.device_name}'s own subnet on "
+                    f"{clash[1].name}",
+                    "choose a network in spec.overlay.networks that nobody else uses",
+                )
+    cluster = ground.world.cluster_kinds.get(ground.cluster.name)
+    for network in cluster.spec.service_cidrs if cluster is not None else ():
+        clash = _clash(ground, network)
+        if clash is not None:
+            desired.refuse(
+                "OverlapsServiceCIDR",
+                f"Service CIDR {network} of cluster {ground.cluster.name} overlaps {clash[0].network}, "
+                f"{ground.device_name}'s own subnet on {clash[1].name}",
+                "nodes take packets to such addresses for Services; renumber one of the two",
+            )
+
+
+def cluster_ip_clashes(ground: Ground, service: ServiceFacts, desired: Desired) -> None:
+    """Refuse, by name, a cluster IP that lies in the device's own subnet: nodes would not answer the device there."""
+    for address in service.cluster_ips:
+        interface = ground.facts.on_segment(address)
+        if interface is not None:
+            desired.refuse(
+                "OverlapsServiceCIDR",
+                f"Service {service.namespace}/{service.name}: cluster IP {address} lies in {ground.device_name}'s own "
+                f"subnet on {interface.name}",
+                "nodes take packets to such addresses for Services; renumber the device or the Service CIDR",
+            )
+
+
+def _clash(ground: Ground, network: IPNetwork) -> tuple[IPInterface, Interface] | None:
+    return next(
+        (
+            (own, interface)
+            for own, interface in _own_subnets(ground)
+            if own.version == network.version and own.network.overlaps(network)
+        ),
+        None,
+    )
+
+
+def _own_subnets(ground: Ground) -> Iterator[tuple[IPInterface, Interface]]:
+    for interface in ground.facts.interfaces:
+        if not interface.ours:
+            yield from ((own, interface) for own in interface.addresses if own.network.prefixlen < own.max_prefixlen)

@@ -65,6 +65,7 @@ def desire(scope: Scope, ground: Ground | None, joined: Joined, now: float) -> D
     path = PATHS[name]
     match scope.kind:
         case "link":
+            checks.contradictions(ground, desired)
             path.for_link(ground, desired)
         case "node":
             node = ground.cluster.nodes.get(scope.name)
@@ -103,5 +104,6 @@ def _service(path: Path, ground: Ground, scope: Scope, joined: Joined, now: floa
     if service is None or cluster is None or not ground.link.spec.services or not is_ours(service, cluster):
         return
     desired.order = service.created
+    checks.cluster_ip_clashes(ground, service, desired)
     source: Callable[[int], IPAddress | None] = lambda version: path.source(ground, version)  # noqa: E731
     for_service(ground, service, source, joined, now, desired)

@@ -117,6 +117,7 @@ def parse_service(service: wire.Service) -> ServiceFacts:
         families=_families(spec, problems),
         requested=_unique(_address(text, source, problems) for text in texts if text),
         ingress=_unique(_address(entry.ip, "status.loadBalancer", problems) for entry in shown if entry.ip),
+        cluster_ips=_unique(_address(text, "spec.clusterIPs", problems) for text in _cluster_ips(spec)),
         pool=annotations.get(POOL_ANNOTATION, "").strip() or None,
         session_affinity=spec.session_affinity == "ClientIP",
         local_traffic_only=spec.external_traffic_policy == "Local",
@@ -211,6 +212,13 @@ def _not_ready_since(conditions: Iterable[wire.Condition], problems: list[str]) 
             # Taken as ready: without a time there is no telling a blip from a dead node, and keeping harms less.
             problems.append(f"condition Ready is {condition.status} since {text!r}, which is not a time")
     return None
+
+
+def _cluster_ips(spec: wire.ServiceSpec) -> list[str]:
+    found = spec.cluster_ips or ([spec.cluster_ip] if spec.cluster_ip else [])
+    return [
+        text for text in found if text and text != "None"
+    ]  # "None" is how a headless Service says that it has none
 
 
 def _service_ports(ports: Iterable[wire.Port], problems: list[str]) -> Iterable[ServicePort]:

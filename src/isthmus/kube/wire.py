@@ -99,6 +99,7 @@ class ServiceSpec(msgspec.Struct, rename="camel"):
     load_balancer_class: str | None = None
     load_balancer_ip: str | None = msgspec.field(default=None, name="loadBalancerIP")
     cluster_ip: str | None = msgspec.field(default=None, name="clusterIP")
+    cluster_ips: list[str] | None = msgspec.field(default=None, name="clusterIPs")
     ip_families: list[str] | None = None
     ports: list[Port] | None = None
     session_affinity: str | None = None

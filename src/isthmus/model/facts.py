@@ -62,6 +62,7 @@ class ServiceFacts(msgspec.Struct, frozen=True):
     families: tuple[int, ...] = (4,)
     requested: tuple[IPAddress, ...] = ()
     ingress: tuple[IPAddress, ...] = ()
+    cluster_ips: tuple[IPAddress, ...] = ()
     pool: str | None = None
     session_affinity: bool = False
     local_traffic_only: bool = False

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from isthmus.model.kinds.addresses import Network
 from isthmus.model.kinds.kind import Column, Kind, Part, Status, Timestamp, YesNo, rule
 from isthmus.model.kinds.names import AbsolutePath, Name, Namespace, QualifiedName
 from isthmus.model.kinds.wrong import Wrong
@@ -140,6 +141,12 @@ class KubeClusterSpec(Part):
     server: Server | None = Field(default=None, description="Reach the API at a URL.")
     load_balancer: LoadBalancer = Field(
         default_factory=LoadBalancer, description="Which Services of type LoadBalancer are ours."
+    )
+    service_cidrs: tuple[Network, ...] = Field(
+        default=(),
+        max_length=20,
+        description="The cluster's Service CIDRs, if you want contradictions with the devices' own subnets found early; "
+        "the cluster IPs of LoadBalancer Services are checked anyway.",
     )
     exclude_namespaces: tuple[Namespace, ...] = Field(
         default=(),
