@@ -1,7 +1,8 @@
 """reasons.md and logs.md: what the program says, found where it says it.
 
 A reason is one CamelCase word for programs with a sentence for people. It stands in a call of ``refuse``, ``Refusal``,
-``Refused`` or ``_tell``, or in a condition (status, reason, message). A log event is the constant text of a logging call.
+``Refused`` or ``_tell``, in a condition (a ``Statement``, or a tuple of status, reason, message), or in a table of what is
+news. A log event is the constant text of a logging call.
 """
 
 from __future__ import annotations
@@ -33,8 +34,12 @@ _SAID = {
     "Refusal": "plan",
     "Refused": "Service condition and Event",
     "_tell": "Event",
-    "condition": "Service condition",
+    "tell": "Event",
+    "Statement": "condition of the object",
+    "Acceptance": "condition Accepted",
+    "News": "Event",
 }
+_PLACES = {"refuse": 0, "Refused": 0, "News": 0, "Refusal": 1, "_tell": 1, "tell": 1, "Acceptance": 1, "Statement": 2}
 
 
 @dataclass(frozen=True, order=True)
@@ -49,33 +54,53 @@ class Reason:
 
 def reasons() -> list[Reason]:
     """Return every reason in the code, sorted."""
-    return sorted({*_in_calls(), *_in_conditions()})
+    return sorted({*_in_calls(), *_in_tuples(), *_in_tables()})
 
 
 def _in_calls() -> Iterator[Reason]:
-    for _, call in source.calls("refuse", "Refusal", "Refused", "_tell"):
+    for _, call in source.calls(*_PLACES):
         name = source.called(call)
-        place = {"refuse": 0, "Refused": 0, "Refusal": 1, "_tell": 1}[name]
-        if len(call.args) <= place + 1:
-            continue
-        word = source.constant(call.args[place])
-        if word is None or not word[:1].isupper():
-            continue
-        remedy = source.template(call.args[place + 2]) if len(call.args) > place + 2 else ""
-        yield Reason(word, _SAID[name], source.template(call.args[place + 1]), remedy)
+        after = call.args[_PLACES[name] :]
+        message = source.template(after[1]) if len(after) > 1 else ""
+        remedy = source.template(after[2]) if len(after) > 2 and _SAID[name] == "plan" else ""
+        for word in _words(after[0]) if after else ():
+            yield Reason(word, _SAID[name], message, remedy)
 
 
-def _in_conditions() -> Iterator[Reason]:
-    """Yield what stands in ``return status, reason, message``."""
+def _in_tuples() -> Iterator[Reason]:
+    """Yield what stands in ``return status, reason, message`` and in ``return reason, message``."""
+    for module, tree in source.modules():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Return) or not isinstance(node.value, ast.Tuple):
+                continue
+            values = node.value.elts
+            status = source.constant(values[0]) if values else None
+            if len(values) == 3 and status in ("True", "False", "Unknown"):
+                for word in _words(values[1]):
+                    yield Reason(word, f"Service condition ({status})", source.template(values[2]), "")
+            elif len(values) == 2 and module.endswith("conditions.py"):
+                for word in _words(values[0]):
+                    yield Reason(word, _SAID["Statement"], source.template(values[1]), "")
+
+
+def _in_tables() -> Iterator[Reason]:
+    """Yield the Events in a table from (kind, condition, status) to reason."""
     for _, tree in source.modules():
         for node in ast.walk(tree):
-            if not isinstance(node, ast.Return) or not isinstance(node.value, ast.Tuple) or len(node.value.elts) != 3:
-                continue
-            status, reason, message = node.value.elts
-            word = source.constant(reason)
-            if source.constant(status) in ("True", "False", "Unknown") and word is not None:
-                where = f"{_SAID['condition']} ({source.constant(status)})"
-                yield Reason(word, where, source.template(message), "")
+            for key, value in zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else ():
+                if isinstance(key, ast.Tuple) and len(key.elts) == 3:
+                    kind, condition, status = (source.constant(part) or "" for part in key.elts)
+                    place = f"Event on {'any object' if kind == '*' else kind}"
+                    for word in _words(value):
+                        yield Reason(word, place, f"condition {condition} is {status} now", "")
+
+
+def _words(node: ast.expr) -> list[str]:
+    """Return the CamelCase words that ``node`` can be."""
+    if isinstance(node, ast.IfExp):
+        return [*_words(node.body), *_words(node.orelse)]
+    word = source.constant(node)
+    return [word] if word is not None and word[:1].isupper() and word.isalnum() else []
 
 
 def reasons_page() -> str:
