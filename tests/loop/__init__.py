@@ -1,0 +1,1 @@
+"""When and how often: the queue and the workers, on a clock that jumps."""
