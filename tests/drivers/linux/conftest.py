@@ -14,8 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from isthmus.lab.net.sandbox import in_sandbox
+
+# How long one example takes says more about the machine's other work than about the code.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 _NEW_NET = 0x40000000
 _LIBC = ctypes.CDLL(None, use_errno=True)

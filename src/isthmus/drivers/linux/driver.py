@@ -31,6 +31,7 @@ from isthmus.drivers.linux.routes import apply_routes
 from isthmus.drivers.linux.services import NftResource
 from isthmus.drivers.linux.tunnels import apply_tunnel
 from isthmus.errors import DeviceUnreachable, DeviceUnsupported
+from isthmus.model.facts import DeviceFacts, Interface
 from isthmus.model.plan import Change
 from isthmus.model.resources import (
     AnyResource,
@@ -191,7 +192,8 @@ class LinuxDriver:
         if not suspects and not facts_moved:
             return False
         observation = await self._look(opened, suspects)
-        return observation.facts != self._expected.facts or self._expected.differs(observation)
+        before, now = _decisive(self._expected.facts), _decisive(observation.facts)
+        return before != now or self._expected.differs(observation)
 
     async def probe(self, targets: Sequence[ProbeTarget]) -> Sequence[ProbeResult]:
         """Send echo requests from this host and return an answer for each target, in order, within two seconds."""
@@ -259,6 +261,15 @@ class LinuxDriver:
 
 def _nft(resource: AnyResource | None) -> NftResource | None:
     return resource if isinstance(resource, NftResource) else None
+
+
+def _decisive(facts: DeviceFacts) -> list[Interface]:
+    """Return the interfaces that a decision can rest on: a host's containers make and drop others all the time."""
+    return [
+        interface
+        for interface in facts.interfaces
+        if not interface.ours and any(not address.is_link_local for address in interface.addresses)
+    ]
 
 
 def _moves_flows(change: Change) -> bool:

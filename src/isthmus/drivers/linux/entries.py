@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from ipaddress import ip_address
 
 from isthmus.drivers.base import Outcome
 from isthmus.drivers.linux import netlink, rtnetlink
@@ -20,7 +19,7 @@ from isthmus.drivers.linux.rtnetlink import PERMANENT
 from isthmus.drivers.linux.sentences import foreign_neighbor
 from isthmus.drivers.linux.tables import NeighborRow
 from isthmus.model.plan import Change
-from isthmus.model.resources import ZERO_MAC, FdbEntry, Neighbor
+from isthmus.model.resources import FdbEntry, Neighbor
 
 __all__ = ["apply_entries"]
 
@@ -39,9 +38,8 @@ async def apply_entries(kernel: Kernel, links: Links, changes: Sequence[Change])
         if isinstance(step, Outcome):
             outcomes[number] = step
         else:
-            messages += step
-            numbers += [number] * len(step)
-    # Of several messages for one change the last one's answer counts; what comes before only clears the place.
+            messages.append(step)
+            numbers.append(number)
     for number, reply in zip(numbers, await kernel.send(messages), strict=True):
         outcomes[number] = _outcome(changes[number], reply)
     return [outcomes[number] for number in range(len(changes))]
@@ -70,8 +68,8 @@ async def _standing(kernel: Kernel, links: Links, changes: Sequence[Change]) -> 
 
 def _step(
     kernel: Kernel, links: Links, change: Change, rows: dict[tuple[int, bytes], NeighborRow]
-) -> list[Message] | Outcome:
-    """Return the messages that carry out ``change``, or its outcome where there is nothing to send."""
+) -> Message | Outcome:
+    """Return the message that carries out ``change``, or its outcome where there is nothing to send."""
     resource = change.resource
     assert isinstance(resource, Neighbor | FdbEntry), "only entries come here"
     link = resource.link if isinstance(resource, Neighbor) else resource.tunnel
@@ -81,28 +79,17 @@ def _step(
     if isinstance(resource, FdbEntry):
         if link not in links.ours:
             return done(change) if change.after is None else refused(change, f"{link} is not a tunnel of ours")
-        return _fdb(change, resource, index)
+        return rtnetlink.delete_fdb(resource, index) if change.after is None else rtnetlink.new_fdb(resource, index)
     if link in links.ours:
         if change.after is None:
-            return [rtnetlink.delete_neighbor(resource, index)]
-        return [rtnetlink.new_neighbor(resource, index, kernel.owner.protocol, _REPLACE)]
+            return rtnetlink.delete_neighbor(resource, index)
+        return rtnetlink.new_neighbor(resource, index, kernel.owner.protocol, _REPLACE)
     return _guarded(kernel, links, change, resource, index, rows.get((index, resource.address.packed)))
-
-
-def _fdb(change: Change, entry: FdbEntry, index: int) -> list[Message]:
-    if change.after is None:
-        return [rtnetlink.delete_fdb(entry, index)]
-    several = isinstance(change.before, FdbEntry) and change.before.destination == ip_address(
-        bytes(len(change.before.destination.packed))
-    )
-    if several and entry.mac != ZERO_MAC:
-        return [rtnetlink.delete_fdb(entry, index), rtnetlink.new_fdb(entry, index)]
-    return [rtnetlink.new_fdb(entry, index)]
 
 
 def _guarded(
     kernel: Kernel, links: Links, change: Change, neighbor: Neighbor, index: int, row: NeighborRow | None
-) -> list[Message] | Outcome:
+) -> Message | Outcome:
     protocol = kernel.owner.protocol
     permanent = row is not None and bool(row.state & PERMANENT)
     if row is not None and permanent and row.protocol != protocol:
@@ -110,5 +97,5 @@ def _guarded(
             return done(change)
         return refused(change, f"exists, not ours: {foreign_neighbor(row, links)}")
     if change.after is None:
-        return [rtnetlink.delete_neighbor(neighbor, index)] if permanent else done(change)
-    return [rtnetlink.new_neighbor(neighbor, index, protocol, _CREATE if row is None else _REPLACE)]
+        return rtnetlink.delete_neighbor(neighbor, index) if permanent else done(change)
+    return rtnetlink.new_neighbor(neighbor, index, protocol, _CREATE if row is None else _REPLACE)

@@ -1,9 +1,10 @@
 """What the host must allow: forwarding, IPv6, no reverse-path filter on our own tunnels.
 
-It reads and writes /proc/sys/net of its own network namespace. Only three things are ever written: forwarding, because a
-gateway forwards; ``rp_filter`` of our own links; and ``accept_ra`` where switching IPv6 forwarding on would otherwise
-take the host's default route away. The one confusing thing: for ``rp_filter`` the kernel takes the larger of ``all`` and
-the link's own value, and 2 (loose) is larger than 1 (strict), so 2 on the link beats 1 on all.
+It reads and writes /proc/sys/net of its own network namespace. Only two things are ever written: forwarding, because a
+gateway forwards, and ``accept_ra`` where switching IPv6 forwarding on would otherwise take the host's default route
+away; ``rp_filter`` of our own tunnels is only read here and set by rtnetlink. The one confusing thing: for ``rp_filter``
+the kernel takes the larger of ``all`` and the link's own value, and 2 (loose) is larger than 1 (strict), so 2 on the
+link beats 1 on all.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 from isthmus.errors import DeviceUnsupported
 from isthmus.telemetry import get_logger
 
-__all__ = ["Host", "find_nft", "look", "relax_reverse_path", "start_forwarding"]
+__all__ = ["Host", "find_nft", "look", "reverse_path", "start_forwarding"]
 
 _NET = Path("/proc/sys/net")
 _log = get_logger("linux")
@@ -49,11 +50,13 @@ def start_forwarding(host: Host) -> None:
         _log.info("switched forwarding on", version=6)
 
 
-def relax_reverse_path(link: str) -> None:
-    """Let packets come in on our tunnel whose way back leads elsewhere (a pod may answer by another path)."""
-    value = "0" if _read("ipv4/conf/all/rp_filter") in ("0", "") else "2"
-    if _read(f"ipv4/conf/{link}/rp_filter") != value:
-        _write(f"ipv4/conf/{link}/rp_filter", value)
+def reverse_path(link: str) -> tuple[int, int]:
+    """Return ``rp_filter`` of a tunnel of ours as it is (-1: no such link) and as it should be.
+
+    Packets come in there whose way back may lead elsewhere (a pod may answer by another path).
+    """
+    now = _read(f"ipv4/conf/{link}/rp_filter")
+    return int(now) if now.isdecimal() else -1, 0 if _read("ipv4/conf/all/rp_filter") in ("0", "") else 2
 
 
 def find_nft() -> str:

@@ -37,6 +37,7 @@ _INFO_KIND, _INFO_DATA = 1, 2
 _VXLAN_ID, _VXLAN_LINK, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT, _VXLAN_LOCAL6 = 1, 3, 4, 7, 15, 17
 _VXLAN_ZERO_CSUM6_TX, _VXLAN_ZERO_CSUM6_RX, _VXLAN_COLLECT_METADATA = 19, 20, 25
 _ADDR_GEN_MODE, _GEN_NONE = 8, 1
+_INET_CONF, _RP_FILTER = 1, 8
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS, _IFA_PROTO = 1, 2, 8, 11
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
@@ -90,7 +91,7 @@ class AddressRow(NamedTuple):
         return ip_interface((self.address.packed, self.length))
 
 
-def create_tunnel(tunnel: Tunnel, index: int, underlay: int, alias: str) -> list[Message]:
+def create_tunnel(tunnel: Tunnel, index: int, underlay: int, alias: str, *, reverse_path: int) -> list[Message]:
     """Return the messages that make ``tunnel`` with link ``index``, mark it and bring it up; send them as one batch."""
     data = [
         u32(_VXLAN_ID, tunnel.vni),
@@ -117,7 +118,9 @@ def create_tunnel(tunnel: Tunnel, index: int, underlay: int, alias: str) -> list
         Message(NEW_LINK, netlink.CREATE | netlink.EXCL, create),
         Message(NEW_LINK, 0, mark),
         Message(NEW_LINK, 0, LINK.pack(0, 0, index, 0, 0) + no_link_local),
-        Message(NEW_LINK, 0, LINK.pack(0, 0, index, UP, UP)),
+        set_reverse_path(index, reverse_path),
+        # At creation the kernel silently cuts an MTU that the underlay cannot hold; told again, it refuses in words.
+        Message(NEW_LINK, 0, LINK.pack(0, 0, index, UP, UP) + u32(_IFLA_MTU, tunnel.mtu)),
     ]
 
 
@@ -125,6 +128,12 @@ def change_tunnel(index: int, tunnel: Tunnel) -> Message:
     """Return the message that gives a standing tunnel another MAC or MTU, and brings it up."""
     payload = LINK.pack(0, 0, index, UP, UP) + u32(_IFLA_MTU, tunnel.mtu)
     return Message(NEW_LINK, 0, payload + attribute(_IFLA_ADDRESS, mac_bytes(tunnel.mac)))
+
+
+def set_reverse_path(index: int, value: int) -> Message:
+    """Return the message that sets a link's ``rp_filter``: it needs no writable /proc/sys, which containers lack."""
+    conf = nested(_INET_CONF, u32(_RP_FILTER, value))
+    return Message(NEW_LINK, 0, LINK.pack(0, 0, index, 0, 0) + nested(_IFLA_AF_SPEC, nested(socket.AF_INET, conf)))
 
 
 def delete_link(index: int) -> Message:

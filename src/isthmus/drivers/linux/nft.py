@@ -18,10 +18,10 @@ from collections.abc import Callable, Sequence
 from isthmus.drivers.linux import ruleset
 from isthmus.drivers.linux.elements import Element, messages, read
 from isthmus.drivers.linux.netlink import APPEND, CREATE, Message, Reply
-from isthmus.drivers.linux.nfnetlink import DEL_RULE, DEL_TABLE, NEW_RULE, Failed, Nfnetlink, Rule, kind, payload
+from isthmus.drivers.linux.nfnetlink import DEL_RULE, NEW_RULE, Failed, Nfnetlink, Rule, kind, payload
 from isthmus.drivers.linux.owner import Owner
 from isthmus.drivers.linux.services import Held, NftResource, elements_of, read_all
-from isthmus.drivers.linux.wire import attribute, text
+from isthmus.drivers.linux.wire import attribute, attributes, children, nested, text
 from isthmus.errors import DeviceRefused, DeviceUnreachable
 from isthmus.telemetry import get_logger
 
@@ -31,6 +31,7 @@ _log = get_logger("linux")
 _NFT_SECONDS = 60
 _STALE = frozenset({errno.ENOENT, errno.EEXIST, errno.EBUSY})
 _DONE = Reply(0)
+_EXTHDR_FLAGS, _EXTHDR_SOURCE = 5, 7
 Wish = tuple[str, NftResource | None]
 
 
@@ -167,7 +168,7 @@ class Table:
         except Failed as error:
             raise DeviceRefused(f"table inet {table}: rules cannot be put right: {error}") from error
         finally:
-            self._netfilter.commit([Message(kind(DEL_TABLE), 0, payload(text(1, scratch)))])
+            self._run(drop)
 
     def _run(self, script: str) -> None:
         """Feed ``nft``; its text holds names of ours only, never a user's."""
@@ -263,4 +264,16 @@ class Table:
 
 
 def _copy(rule: Rule) -> tuple[bytes, bytes, bytes]:
-    return text(2, rule.chain), attribute(4 | 0x8000, rule.expressions), attribute(7, rule.userdata)
+    """Return the attributes that make ``rule`` again: chain, expressions, user data."""
+    expressions = b"".join(_writable(expression) for _, expression in children(rule.expressions))
+    return text(2, rule.chain), nested(4, expressions), attribute(7, rule.userdata)
+
+
+def _writable(expression: bytes) -> bytes:
+    """Return an expression as the kernel takes it: it shows flags of a header write that it declines to be told."""
+    name, data = (attributes(expression).get(kind, b"") for kind in (1, 2))
+    parts = children(data)
+    if name == b"exthdr\0" and any(kind == _EXTHDR_SOURCE for kind, _ in parts):
+        parts = [part for part in parts if part[0] != _EXTHDR_FLAGS]
+        data = b"".join(attribute(kind, value) for kind, value in parts)
+    return nested(1, attribute(1, name), attribute(2 | 0x8000, data))

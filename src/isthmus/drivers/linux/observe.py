@@ -9,7 +9,6 @@ with an empty link, which nobody desires, and the next update leaves one.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from ipaddress import ip_address
 
 import msgspec
 
@@ -155,9 +154,7 @@ def _read_neighbors(findings: _Findings, links: Links, rows: Sequence[NeighborRo
 
 def _read_fdb(findings: _Findings, links: Links, rows: Sequence[NeighborRow]) -> None:
     for row in rows:
-        entry = fdb_of(row, links)
-        nowhere = ip_address(bytes(len(row.destination)))
-        findings.add(entry, destination=nowhere)
+        findings.add(fdb_of(row, links))
 
 
 def _facts(links: Links, rows: Sequence[AddressRow]) -> DeviceFacts:

@@ -135,6 +135,9 @@ def _chains() -> list[tuple[str, str | None, list[str]]]:
                 "meta nfproto ipv4 udp dport @filtered udp dport . ip saddr != @allowed4 drop",
                 "meta nfproto ipv6 udp dport @filtered udp dport . ip6 saddr != @allowed6 drop",
                 *empty,
+                # A packet out of its window is not worth a reset to a client that is served well.
+                "ip daddr @vips4 ct state invalid drop",
+                "ip6 daddr @vips6 ct state invalid drop",
                 f"ip daddr @vips4 meta l4proto != icmp {started} goto refuse",
                 f"ip6 daddr @vips6 meta l4proto != ipv6-icmp {started} goto refuse",
             ],

@@ -16,7 +16,6 @@ from isthmus.drivers.linux.answers import done, outcome, refused
 from isthmus.drivers.linux.kernel import Kernel, Links
 from isthmus.drivers.linux.links import LinkRow
 from isthmus.drivers.linux.sentences import foreign_link, tunnel_of
-from isthmus.errors import DeviceUnsupported
 from isthmus.model.plan import Change
 from isthmus.model.resources import Tunnel
 
@@ -47,11 +46,11 @@ async def apply_tunnel(kernel: Kernel, change: Change) -> Outcome:
         made = await _create(kernel, standing, change, tunnel)
         return Outcome(change, made.result, made.reason, disturbed=True)
     if now == tunnel:
-        return await _settle(change, tunnel)
+        return await _settle(kernel, change, row)
     [reply] = await kernel.send([links.change_tunnel(row.ifindex, tunnel)])
     if reply.errno:
         return outcome(change, reply)
-    return await _settle(change, tunnel)
+    return await _settle(kernel, change, row)
 
 
 async def _create(kernel: Kernel, standing: Links, change: Change, tunnel: Tunnel) -> Outcome:
@@ -62,21 +61,24 @@ async def _create(kernel: Kernel, standing: Links, change: Change, tunnel: Tunne
     if rival is not None:
         return refused(change, f"VNI {tunnel.vni} on port {tunnel.port} is taken by {foreign_link(rival)}")
     index = _free_index(standing)
-    replies = await kernel.send(links.create_tunnel(tunnel, index, underlay, kernel.owner.alias))
+    _, reverse_path = await asyncio.to_thread(host.reverse_path, tunnel.name)
+    messages = links.create_tunnel(tunnel, index, underlay, kernel.owner.alias, reverse_path=reverse_path)
+    replies = await kernel.send(messages)
     failed = next((reply for reply in replies if reply.errno != 0), None)
     if failed is not None:
         if replies[0].errno == 0:
             await kernel.send([links.delete_link(index)])
         return outcome(change, failed)
-    return await _settle(change, tunnel)
-
-
-async def _settle(change: Change, tunnel: Tunnel) -> Outcome:
-    try:
-        await asyncio.to_thread(host.relax_reverse_path, tunnel.name)
-    except DeviceUnsupported as error:
-        return refused(change, str(error))
     return done(change)
+
+
+async def _settle(kernel: Kernel, change: Change, row: LinkRow) -> Outcome:
+    """See to what the resource does not tell of a tunnel that stands as wanted."""
+    now, wanted = await asyncio.to_thread(host.reverse_path, row.name)
+    if now == wanted:
+        return done(change)
+    [reply] = await kernel.send([links.set_reverse_path(row.ifindex, wanted)])
+    return outcome(change, reply)
 
 
 def _rival(standing: Links, tunnel: Tunnel) -> LinkRow | None:
