@@ -277,7 +277,8 @@ class DevicePlanner:
             conflicts: list[Conflict] = []
             if verdict is not None:
                 self.owners[identity] = verdict.scopes
-                conflicts += lost(identity, verdict)
+                if verdict.losers:
+                    conflicts += lost(identity, verdict)
                 if identity in spelled.refused:
                     self.device_refusals[identity] = _device_refusals(identity, verdict, spelled.refused[identity])
                     continue

@@ -148,7 +148,10 @@ class World:
 
     def view(self, cluster: str) -> ClusterView:
         """Return the facts of ``cluster``, an empty and unread view when it is new."""
-        return self.clusters.setdefault(cluster, ClusterView(cluster))
+        view = self.clusters.get(cluster)
+        if view is None:
+            view = self.clusters[cluster] = ClusterView(cluster)
+        return view
 
     def put_vip(self, name: str, vip: VirtualIP | None) -> set[Scope]:
         """Take one claim; return the scopes of the Services that held or hold it."""
