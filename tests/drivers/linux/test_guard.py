@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from isthmus.drivers.base import ProbeTarget
 from isthmus.drivers.linux import LinuxDriver, host
 from isthmus.drivers.linux.netlink import Message, Reply
 from isthmus.drivers.linux.nfnetlink import Failed, Nfnetlink
@@ -359,3 +360,21 @@ async def test_the_announce_list_restricts_links(underlay: str) -> None:
     adapted = gateway.adapt(by_identity(*vips))
     assert set(adapted.resources) == {"vip 203.0.113.0", "vip 203.0.113.1"}
     assert "up0" in adapted.refused["vip 203.0.113.2"]
+
+
+async def test_probes_without_the_capability_say_so(driver: LinuxDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node agent may have NET_ADMIN alone: it opens, and its probes tell what they lack."""
+
+    def forbidden(_version: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("isthmus.drivers.linux.probe._raw_socket", forbidden)
+    [answer] = await driver.probe([ProbeTarget(ip_address("192.0.2.9"))])
+    assert "NET_RAW" in answer.why
+
+
+async def test_a_process_without_the_capability_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without NET_ADMIN opening fails with its name."""
+    monkeypatch.setattr("pathlib.Path.read_text", lambda *_a, **_k: "CapEff:\t0000000000000000\n")
+    with pytest.raises(DeviceUnsupported, match="NET_ADMIN"):
+        await LinuxDriver().open()

@@ -49,7 +49,7 @@ from isthmus.model.resources import (
 
 __all__ = ["LinuxDriver"]
 
-_NET_ADMIN, _NET_RAW = 12, 13
+_NET_ADMIN = 12
 _DEBOUNCE = 0.1
 _LEAST_INTERVAL = 1.0
 _GROUPS: dict[type, str] = {
@@ -112,7 +112,7 @@ class LinuxDriver:
         self._host = await asyncio.to_thread(host.look)
         opened = _Open(self.owner, self._host, nft, self._expected)
         try:
-            await opened.table.check()
+            await _check_tables(opened.table)
             if not await keeps_marks(opened.kernel):
                 raise DeviceUnsupported(
                     "this kernel does not keep the protocol number of an address (IFA_PROTO); Linux 5.18 or newer does"
@@ -293,6 +293,14 @@ def _as_it_serves(change: Change) -> VirtualServer:
     return VirtualServer(server.address, server.protocol, server.port)
 
 
+async def _check_tables(table: Table) -> None:
+    """Raise ``DeviceUnsupported`` without nf_tables, ``DeviceRefused`` where another installation has our number."""
+    try:
+        await table.check()
+    except DeviceUnreachable as error:
+        raise DeviceUnsupported(f"this kernel does not show its nf_tables (is the module there?): {error}") from error
+
+
 def _check_privilege() -> None:
     """Raise ``DeviceUnsupported`` where this process may not change the network."""
     try:
@@ -300,8 +308,5 @@ def _check_privilege() -> None:
     except OSError as error:
         raise DeviceUnsupported(f"cannot read /proc/self/status: {error.strerror}") from error
     effective = next((int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:")), 0)
-    missing = [name for name, bit in (("NET_ADMIN", _NET_ADMIN), ("NET_RAW", _NET_RAW)) if not effective >> bit & 1]
-    if missing:
-        raise DeviceUnsupported(
-            f"a Linux gateway needs the capabilities {', '.join(missing)}; run as root or grant them"
-        )
+    if not effective >> _NET_ADMIN & 1:
+        raise DeviceUnsupported("a Linux gateway needs the capability NET_ADMIN; run as root or grant it")

@@ -51,7 +51,8 @@ class Monitor:
         self._suspects: set[str] = set()
         self._links: dict[int, str] = {}
         self._our_links: set[int] = set()
-        self._table_written = False
+        self._table_written = False  # for whoever waits for drift
+        self._asked_written = False  # for whoever remembers the table
         self._table_lock = threading.Lock()
         self._table_name = owner.table.encode() + b"\0"
         self._route = _listen(socket.NETLINK_ROUTE, _ROUTE_GROUPS, route_port)
@@ -92,8 +93,6 @@ class Monitor:
                 pass
             written, self._asked_written = self._asked_written, False
             return not written
-
-    _asked_written = False
 
     def _hear_table(self) -> None:
         with self._table_lock:

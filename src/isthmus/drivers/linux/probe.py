@@ -34,6 +34,14 @@ _UNREACHABLE6 = {0: "network", 1: "host", 2: "host", 3: "host", 4: "port"}
 async def probe(targets: Sequence[ProbeTarget]) -> list[ProbeResult]:
     """Return an answer for each target, in order."""
     asked = [_Asked(number, target) for number, target in enumerate(targets)]
+    try:
+        await _ask(asked)
+    except PermissionError:
+        return [ProbeResult(target, reached=False, why="probing needs the capability NET_RAW") for target in targets]
+    return [one.result or ProbeResult(one.target, reached=False, why=_SILENCE) for one in asked]
+
+
+async def _ask(asked: Sequence[_Asked]) -> None:
     with contextlib.ExitStack() as stack:
         rounds = []
         for version in (4, 6):
@@ -49,7 +57,6 @@ async def probe(targets: Sequence[ProbeTarget]) -> list[ProbeResult]:
                 await one_round.ask()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(_all_known(rounds), _DEADLINE - _AGAIN)
-    return [one.result or ProbeResult(one.target, reached=False, why=_SILENCE) for one in asked]
 
 
 async def _all_known(rounds: Sequence[_Round]) -> None:
