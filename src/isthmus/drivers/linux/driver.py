@@ -23,6 +23,7 @@ from isthmus.drivers.linux.entries import apply_entries
 from isthmus.drivers.linux.expected import Expected
 from isthmus.drivers.linux.kernel import Kernel
 from isthmus.drivers.linux.monitor import Monitor
+from isthmus.drivers.linux.netlink import SILENCE
 from isthmus.drivers.linux.nft import Table
 from isthmus.drivers.linux.observe import observe
 from isthmus.drivers.linux.owner import Owner
@@ -168,6 +169,8 @@ class LinuxDriver:
                     except DeviceUnreachable as error:
                         lost = str(error)
                         outcomes = [unknown(change, lost) for change in part]
+                    else:
+                        lost = SILENCE if any(one.reason == SILENCE for one in outcomes) else ""
                 for one in outcomes:
                     self._expected.done(one)
                     yield one

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from isthmus.drivers.linux.wire import attributes
 from isthmus.errors import DeviceUnreachable, DeviceUnsupported
 
-__all__ = ["DONE", "ERROR", "HEADER", "Message", "Netlink", "Reply", "split"]
+__all__ = ["DONE", "ERROR", "HEADER", "SILENCE", "Message", "Netlink", "Reply", "split"]
 
 HEADER = struct.Struct("=IHHII")
 ERROR, DONE = 2, 3
@@ -35,6 +35,9 @@ _STRICT_CHECK = 12
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _BATCH = 256
 _BUFFER = 8 << 20
+
+
+SILENCE = "no answer from the kernel"
 
 
 class Message(NamedTuple):
@@ -54,7 +57,7 @@ class Reply(NamedTuple):
     def sentence(self) -> str:
         """Return the reason for people: the kernel's own words, or the errno's."""
         if self.errno is None:
-            return "no answer from the kernel"
+            return SILENCE
         name = errno.errorcode.get(self.errno, str(self.errno))
         return f"{self.message or os.strerror(self.errno)} ({name})"
 
