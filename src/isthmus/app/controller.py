@@ -1,53 +1,90 @@
-"""The controller's process: the user's files on one side, clusters and devices on the other, and the state between runs.
+"""The controller's process: the user's objects on one side, clusters and devices on the other, and the memory between runs.
 
 It owns no decision. A change anywhere (a file, a watch, a device) becomes scopes and keys on queues; everything is looked at
 again from the present state, never from what happened.
+
+The one confusing thing: with a home cluster there are two reasons to hold still. Until that cluster has been read for the
+first time, nothing is known and nothing is changed (a gateway that boots only puts back what it had). Once it has been read,
+losing sight of it holds nothing up but new addresses.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
-from isthmus.app import clusters
+from isthmus.app.acceptance import Acceptance, acceptances
+from isthmus.app.device_places import DevicePlaces
 from isthmus.app.drivers import DRIVERS
 from isthmus.app.fleet import Fleet
-from isthmus.app.joined import JoinedCluster
-from isthmus.app.memory import StateMemory, addresses_of, choice_of, claimed
+from isthmus.app.home.home import Home
+from isthmus.app.home.recollection import Recollection
+from isthmus.app.joining import Joining
+from isthmus.app.memory import NoMemory, SmallMemory, StateMemory, claimed
+from isthmus.app.origins import Configuration, Origin, combined, files_origin
 from isthmus.app.probing import Probing
-from isthmus.app.status import statuses
+from isthmus.app.status_round import StatusRound
+from isthmus.app.taking import WrittenClaims, known, take_kinds
 from isthmus.core.allocate import Allocator
-from isthmus.core.overlay_addresses import device_addresses
-from isthmus.core.world import Choice, World
+from isthmus.core.world import Holder, World
+from isthmus.drivers.base import Driver
 from isthmus.errors import InputError, IsthmusError
-from isthmus.model.kinds import AddressPool, ClusterLink, EdgeDevice, Key, KubeCluster, VirtualIP
+from isthmus.loop.duties.service import Claims
+from isthmus.model.kinds import EdgeDevice, Key, VirtualIP
 from isthmus.model.plan import Scope
 from isthmus.registry.state import StateDirectory
-from isthmus.registry.watch import FileRegistry
+from isthmus.registry.watch import Changes, FileRegistry
 from isthmus.telemetry import get_logger
+
+_AGAIN = 2.0
+"""Seconds until what could not be done (a kubeconfig that is not there, an address not kept) is tried again."""
 
 
 class Controller:
-    """Runs until :meth:`stop`; ``state`` is open, ``registry`` reads the user's kinds."""
+    """Runs until :meth:`stop`. Objects come from ``config``, from ``home`` or from both; ``state`` is open."""
 
-    def __init__(self, config: Path, state: StateDirectory, *, allow_deletes: bool = False) -> None:
+    def __init__(
+        self,
+        config: Path | None,
+        state: StateDirectory | None,
+        *,
+        home: Home | None = None,
+        allow_deletes: bool = False,
+        drivers: Mapping[str, Callable[[EdgeDevice], Driver]] = DRIVERS,
+    ) -> None:
         self.world = World()
-        self.registry = FileRegistry(config, set(DRIVERS))
-        self._state = state
-        self._memory = StateMemory(state)
-        self._allocator = Allocator(self.world)
+        self.registry = FileRegistry(config, set(drivers)) if config is not None else None
+        self.home = home
         self._log = get_logger("app")
-        self._stopping = asyncio.Event()
-        self._problems: tuple[str, ...] = ()
-        self._made_for: dict[str, KubeCluster] = {}
-        self._status_written: dict[Key, object] = {}
-        self._from_files: set[str] = set()
-        self.clusters: dict[str, JoinedCluster] = {}
+        self._memory, self._claims = _memories(state, home)
+        self._state = state
         self.fleet = Fleet(
-            self.world, self._memory, passed=self._passed, moved=self._moved, allow_deletes=allow_deletes
+            self.world,
+            StateMemory(state) if state is not None else NoMemory(),
+            passed=self._passed,
+            moved=self._moved,
+            allow_deletes=allow_deletes,
+            drivers=drivers,
+            crashed=self._crashed,
+        )
+        self._allocator = Allocator(self.world)
+        self._joining = Joining(
+            self.world, self.fleet, self._allocator, self._claims, self._memory, crashed=self._crashed
         )
         self.probing = Probing(self.world, self.fleet)
+        self._written = WrittenClaims(self.world, kept_elsewhere=self._at_home)
+        self._places = DevicePlaces(self.world, self._memory)
+        self._recollection = Recollection(state) if state is not None and home is not None else None
+        self._stopping = asyncio.Event()
+        self._heard = asyncio.Event()
+        self._news: set[Key] = set()
+        self._crash: asyncio.Future[None] | None = None
+        self._problems: tuple[str, ...] = ()
+        self._accepted: dict[Key, Acceptance] = {}
+        self._configuration = Configuration(combined(Origin(), Origin()).snapshot)
 
     def stop(self) -> None:
         """Ask for a graceful end: changes under way finish, state is kept, devices keep what they have."""
@@ -55,145 +92,133 @@ class Controller:
 
     async def run(self) -> None:
         """Work until stopped."""
-        await self._remember()
-        async with self.registry:
-            tasks = [
-                asyncio.create_task(self._follow_files(), name="files"),
-                asyncio.create_task(self._write_status(), name="status"),
-                asyncio.create_task(self.probing.run(), name="probing"),
-                asyncio.create_task(self._stopping.wait(), name="stop"),
+        self._crash = asyncio.get_running_loop().create_future()
+        async with AsyncExitStack() as stack:
+            follow: list[Changes] = []
+            if self.home is not None:
+                follow.append(await self._join_home(stack, self.home))
+            if self.registry is not None:
+                await stack.enter_async_context(self.registry)
+                follow.append(self.registry.changes())
+            statuses = StatusRound(self.world, self.fleet, self._joining, self.probing, self._state, self.home)
+            await self._remember()
+            await statuses.remember()
+            await self._configure()
+            works: list[Coroutine[Any, Any, object]] = [
+                self._stopping.wait(),
+                self._keep_configured(),
+                self._tell(statuses),
+                self.probing.run(),
+                *map(self._follow, follow),
             ]
+            if self.home is not None:
+                works += [self.home.run(), self._when_home_is_read(self.home)]
+            tasks = [asyncio.create_task(work) for work in works]
             try:
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
+                ends: list[asyncio.Future[Any]] = [*tasks, self._crash]
+                done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                for ended in done:
+                    ended.result()
             finally:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-                await self._status_once(running=False)
-                await asyncio.gather(*(joined.stop() for joined in self.clusters.values()))
+                await self._joining.stop()
                 await self.fleet.stop()
+                await self._say_status(statuses, running=False)
+
+    async def _join_home(self, stack: AsyncExitStack, home: Home) -> Changes:
+        await stack.enter_async_context(home)
+        home.join(self.world, self.fleet, touch=self._touch, look=self._look_at_service)
+        home.forgotten = self._forget_link
+        if self._recollection is not None:
+            home.registry.seed(await self._recollection.read())
+        else:
+            self._log.info(
+                "no state directory: what is applied is not kept, so a reboot needs the home cluster to serve"
+            )
+        self.world.config_doubt = "the home cluster has not been read yet"
+        return home.registry.changes()
 
     async def _remember(self) -> None:
-        for claim in await self._state.claims():
-            self.world.put_vip(claim.name, claimed(claim))
-        for link, value in (await self._state.choices()).items():
-            self.world.choices[link] = choice_of(value)
+        if self.home is None and self._state is not None:
+            for claim in await self._state.claims():
+                self.world.put_vip(claim.name, claimed(claim))
+        if self.home is None:
+            self.world.choices.update(await self._memory.choices())
+
+    async def _when_home_is_read(self, home: Home) -> None:
+        await home.ready.wait()
+        self.world.choices.update(await self._memory.choices())
+        self._hear(self._configuration.snapshot.objects.keys() | {("Controller", "controller")})
+        await self._stopping.wait()
 
     # --- the user's kinds ---------------------------------------------------------------------------------------
 
-    async def _follow_files(self) -> None:
-        changes = self.registry.changes()
-        await self._configure()
-        async for _ in changes:
-            await self._configure()
+    async def _follow(self, changes: Changes) -> None:
+        async for keys in changes:
+            self._hear(keys)
+        await self._stopping.wait()
+
+    def _hear(self, keys: Collection[Key]) -> None:
+        """Have the configuration looked at again; without keys only its problems have changed."""
+        self._news.update(keys)
+        self._heard.set()
+
+    async def _keep_configured(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(_AGAIN if self._places.waiting or self._joining.unjoined else None):
+                    await self._heard.wait()
+            except TimeoutError:
+                await self._try_again()
+                continue
+            self._heard.clear()
+            news, self._news = self._news, set()
+            if news:
+                await self._configure()
+            else:
+                self._judge()
+
+    def _judge(self) -> None:
+        """Take what stands in both origins, and what is to be said of it."""
+        files = files_origin(self.registry.snapshot()) if self.registry is not None else Origin()
+        home = self.home.registry.origin() if self.home is not None else Origin()
+        self._configuration = combined(files, home)
+        if self.home is not None and self.home.ready.is_set():
+            self.home.count(self._configuration)
+        self._say(self._configuration.snapshot.problems)
+        self._accepted = acceptances(self._configuration, lambda key: known(self.world, key) is not None)
 
     async def _configure(self) -> None:
-        """Take the files as they are now."""
-        snapshot = self.registry.snapshot()
-        self._say(snapshot.problems)
-        world = self.world
-        objects = list(snapshot.objects.values())
-        bad = {key for key in snapshot.unusable if not self._known(key)}
-        usable = [kind for kind in objects if kind.key not in bad]
-        world.cluster_kinds = {kind.name: kind for kind in usable if isinstance(kind, KubeCluster)}
-        world.devices = {kind.name: kind for kind in usable if isinstance(kind, EdgeDevice)}
-        world.links = {kind.name: kind for kind in usable if isinstance(kind, ClusterLink)}
-        pools = {kind.name: kind for kind in usable if isinstance(kind, AddressPool)}
-        if pools != world.pools:
-            world.pools = pools
+        """Take the objects as they are now."""
+        self._judge()
+        if take_kinds(self.world, self._configuration):
             self._allocator.forget()
-        self._take_written_claims({kind.name: kind for kind in usable if isinstance(kind, VirtualIP)})
-        await self._assign_devices()
-        world.config_doubt = None
-        await self.fleet.follow()
-        await self._follow_clusters()
-        self.fleet.look_at_everything()
-        for joined in self.clusters.values():
-            joined.look_at_everything()
-
-    def _known(self, key: Key) -> bool:
-        """Say whether we already work with that object: what became unusable later keeps standing as it was."""
-        held: dict[str, Mapping[str, object]] = {
-            "KubeCluster": self.world.cluster_kinds,
-            "EdgeDevice": self.world.devices,
-            "ClusterLink": self.world.links,
-            "AddressPool": self.world.pools,
-            "VirtualIP": self.world.vips,
+        objects = self._configuration.snapshot.objects
+        written = {
+            kind.name: kind
+            for key, kind in objects.items()
+            if isinstance(kind, VirtualIP) and key in self._configuration.from_files
         }
-        return key[1] in held.get(key[0], {})
-
-    def _take_written_claims(self, written: dict[str, VirtualIP]) -> None:
-        """Take the VirtualIPs a user wrote; one that a Service holds already stays with it, and that is said."""
-        for name in self._from_files - written.keys():
-            self.fleet.touch(self.world.put_vip(name, None))
+        if self._written.take(written, self._touch):
             self._allocator.forget()
-        kept = set()
-        for name, vip in written.items():
-            standing = self.world.vips.get(name)
-            if standing is not None and name not in self._from_files and standing.spec.holder != vip.spec.holder:
-                self._log.warning(
-                    "a written VirtualIP is held already", address=name, holder=str(standing.spec.holder)
-                )
-                continue
-            kept.add(name)
-            self.fleet.touch(self.world.put_vip(name, vip))
-        self._from_files = kept
+        if self.home is None or self.home.ready.is_set():
+            await self._places.assign()
+            self.world.config_doubt = None
+        await self.fleet.follow()
+        if self.world.config_doubt is None:
+            await self._joining.follow()
+            if self._recollection is not None and self.home is not None:
+                await self._recollection.keep(self.home.registry.origin().objects.values())
+        self._look_at_everything()
 
-    async def _assign_devices(self) -> None:
-        """Give the devices of overlay links their addresses there, once; what was given is never computed again."""
-        for name, link in self.world.links.items():
-            if link.spec.overlay is None:
-                continue
-            scope = f"overlay/{name}"
-            recorded = addresses_of(await self._state.assignments(scope))
-            given = device_addresses(link, recorded)
-            new = {d: [str(a) for a in addresses] for d, addresses in given.items() if recorded.get(d) != addresses}
-            if new:
-                await self._state.assign(scope, new)
-            for device, addresses in given.items():
-                self.world.device_addresses[name, device] = addresses
-
-    async def _follow_clusters(self) -> None:
-        kinds = self.world.cluster_kinds
-        for name in [
-            name for name in self.clusters if name not in kinds or self._made_for[name].spec != kinds[name].spec
-        ]:
-            await self.clusters.pop(name).stop()
-            view = self.world.view(name)
-            view.pending.update(("nodes", "services", "endpointslices", "namespaces"))  # its facts stay, unconfirmed
-        for name, kind in kinds.items():
-            if name in self.clusters:
-                continue
-            try:
-                client = clusters.client(kind)
-            except InputError as error:
-                self._log.error("cluster cannot be reached as written", cluster=name, error=str(error))
-                continue
-            known = await self._state.assignments("cluster")
-            self._made_for[name] = kind
-            self.clusters[name] = JoinedCluster(
-                name,
-                client,
-                self.world,
-                self.fleet,
-                self._allocator,
-                self._memory,
-                keep_choice=self._keep_choice,
-                keep_uid=lambda uid, name=name: self._state.assign("cluster", {name: uid}),  # type: ignore[misc]
-                known_uid=known.get(name),
-            )
-            self.clusters[name].start()
-
-    async def _keep_choice(self, link: str, choice: Choice) -> None:
-        await self._state.choose(link, {"path": choice.path, "why": choice.why, "rejected": list(choice.rejected)})
-        self.world.choices[link] = choice
-        kind = self.world.links.get(link)
-        if kind is not None:
-            self.fleet.look_at_everything(kind.spec.devices)
-            if kind.spec.cluster in self.clusters:
-                self.clusters[kind.spec.cluster].look_at_everything()
+    async def _try_again(self) -> None:
+        before = set(self._places.waiting)
+        await self._places.assign()
+        await self._joining.follow()
+        if before != self._places.waiting:
+            self._look_at_everything()
 
     def _say(self, problems: Iterable[IsthmusError]) -> None:
         texts = tuple(str(problem) for problem in problems)
@@ -204,36 +229,55 @@ class Controller:
             self._log.info("configuration is good again")
         self._problems = texts
 
-    # --- what devices tell --------------------------------------------------------------------------------------
+    # --- what devices, clusters and the home tell ---------------------------------------------------------------
+
+    def _look_at_everything(self) -> None:
+        self.fleet.look_at_everything()
+        self._joining.look_at_everything()
 
     def _passed(self, device: str, scopes: Collection[Scope]) -> None:
-        for scope in scopes:
-            link = self.world.links.get(scope.link)
-            if scope.kind == "service" and link is not None and link.spec.cluster in self.clusters:
-                self.clusters[link.spec.cluster].service_passed(scope.name)
+        self._joining.passed(device, scopes)
 
     def _moved(self, device: str) -> None:
-        for link in self.world.links_of_device(device):
-            if link.spec.cluster in self.clusters:
-                self.clusters[link.spec.cluster].look_at_everything()
+        self._joining.look_at_links_of(device)
+
+    def _touch(self, scopes: Iterable[Scope]) -> None:
+        self.fleet.touch(scopes)
+
+    def _look_at_service(self, holder: Holder | None) -> None:
+        """Have a Service decided anew; without one, all that wait for an address."""
+        self._joining.look_at_service(holder)
+        if holder is None and self._configuration.beaten:
+            self._hear(self._configuration.beaten)  # a claim that kept a written one from counting may be gone
+
+    def _at_home(self, name: str) -> bool:
+        return self.home is not None and self.home.registry.get(("VirtualIP", name)) is not None
+
+    def _forget_link(self, link: str) -> None:
+        self.world.choices.pop(link, None)
+        for key in [key for key in self.world.device_addresses if key[0] == link]:
+            del self.world.device_addresses[key]
+
+    def _crashed(self, error: BaseException) -> None:
+        """End the process with ``error``: a worker that died silently would be a device or cluster nobody looks after."""
+        if self._crash is not None and not self._crash.done():
+            self._crash.set_exception(error)
 
     # --- what people see ----------------------------------------------------------------------------------------
 
-    async def _write_status(self) -> None:
+    async def _tell(self, statuses: StatusRound) -> None:
         while True:
             await asyncio.sleep(0.5)
-            if self.world.config_doubt is None:
-                await self._status_once()
+            await self._say_status(statuses)
 
-    async def _status_once(self, *, running: bool = True) -> None:
-        now = statuses(self.world, self.fleet, self.clusters, self.probing, self._problems, running=running)
-        new = {key: value for key, value in now.items() if self._status_written.get(key) != value}
-        gone = self._status_written.keys() - now.keys()
-        if not new and not gone:
-            return
-        try:
-            await self._state.write_status(new, gone)
-        except IsthmusError as error:
-            self._log.warning("status not written", error=str(error))
-            return
-        self._status_written = dict(now)
+    async def _say_status(self, statuses: StatusRound, *, running: bool = True) -> None:
+        await statuses.say(self._problems, self._accepted, running=running)
+
+
+def _memories(state: StateDirectory | None, home: Home | None) -> tuple[SmallMemory, Claims]:
+    if home is not None:
+        return home.memory, home.claims
+    if state is None:
+        raise InputError("controller", "has nowhere to keep claims", "name a state directory or a home cluster")
+    memory = StateMemory(state)
+    return memory, memory

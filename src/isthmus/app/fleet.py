@@ -16,11 +16,34 @@ from isthmus.errors import DeviceUnreachable
 from isthmus.loop.device import DeviceWorker, Memory
 from isthmus.model.facts import DeviceFacts
 from isthmus.model.kinds import EdgeDevice
-from isthmus.model.plan import Scope
+from isthmus.model.plan import Plan, Scope
+
+
+class CountingPlanner(DevicePlanner):
+    """A planner that remembers its last plan with anything in it, and when that was, for people to see."""
+
+    last: tuple[float, Plan] | None = None
+
+    def full(self, now: float) -> Plan:
+        """Ask every scope and compare everything."""
+        return self._noted(super().full(now), now)
+
+    def keyed(self, scopes: Iterable[Scope], now: float) -> Plan:
+        """Ask ``scopes`` and those they touch, and compare only what they want or wanted."""
+        return self._noted(super().keyed(scopes, now), now)
+
+    def _noted(self, plan: Plan, now: float) -> Plan:
+        if not plan.empty:
+            self.last = (now, plan)
+        return plan
 
 
 class Fleet:
-    """The devices' workers by name. ``passed`` hears of every pass, ``moved`` when a device's own interfaces changed."""
+    """The devices' workers by name.
+
+    ``passed`` hears of every pass, ``moved`` when a device's own interfaces changed, ``crashed`` of a worker that ended by an
+    error of ours.
+    """
 
     def __init__(
         self,
@@ -31,6 +54,7 @@ class Fleet:
         moved: Callable[[str], None],
         allow_deletes: bool = False,
         drivers: Mapping[str, Callable[[EdgeDevice], Driver]] = DRIVERS,
+        crashed: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
         self._world = world
         self._memory = memory
@@ -38,6 +62,7 @@ class Fleet:
         self._moved = moved
         self._allow_deletes = allow_deletes
         self._drivers = drivers
+        self._crashed = crashed
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._facts: dict[str, DeviceFacts] = {}
         self._made_for: dict[str, EdgeDevice] = {}
@@ -57,12 +82,12 @@ class Fleet:
                 self._begin(name, device)
 
     async def stop(self) -> None:
-        """Let every worker finish the change under way and remember its state."""
-        await asyncio.gather(*(self._end(name) for name in list(self.workers)))
+        """Let every worker finish the change under way and remember its state; how they ended stays to be seen."""
+        await asyncio.gather(*(self._finish(worker, self._tasks.pop(name)) for name, worker in self.workers.items()))
 
     def _begin(self, name: str, device: EdgeDevice) -> None:
         driver = self._drivers[device.spec.driver](device)
-        planner = DevicePlanner(self._world, name, driver.adapt)
+        planner = CountingPlanner(self._world, name, driver.adapt)
         planner.allow_deletes = self._allow_deletes
         worker = DeviceWorker(
             planner,
@@ -73,12 +98,22 @@ class Fleet:
         )
         self.workers[name] = worker
         self._made_for[name] = device
-        self._tasks[name] = asyncio.create_task(worker.run(), name=f"device {name}")
+        task = self._tasks[name] = asyncio.create_task(worker.run(), name=f"device {name}")
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = task.exception() if not task.cancelled() else None
+        if error is not None:
+            self._crashed(error)
 
     async def _end(self, name: str) -> None:
         worker, task = self.workers.pop(name), self._tasks.pop(name)
         self._facts.pop(name, None)
         self._made_for.pop(name, None)
+        await self._finish(worker, task)
+
+    @staticmethod
+    async def _finish(worker: DeviceWorker, task: asyncio.Task[None]) -> None:
         await worker.stop()
         try:
             async with asyncio.timeout(10):

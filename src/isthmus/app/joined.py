@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
+from isthmus.app.ending import EndingStandIn
 from isthmus.app.fleet import Fleet
 from isthmus.core.allocate import Allocator, holders
 from isthmus.core.desire import path_of
@@ -15,6 +16,7 @@ from isthmus.errors import IsthmusError
 from isthmus.kube.client import KubeClient
 from isthmus.kube.events import EventWriter, Regarding
 from isthmus.loop.cluster import ClusterWorker, Context
+from isthmus.loop.device import DeviceWorker
 from isthmus.loop.duties.attach import Attach
 from isthmus.loop.duties.choose import Choose
 from isthmus.loop.duties.service import Claims, Service
@@ -23,9 +25,16 @@ from isthmus.loop.session import ClusterSession, Heard
 from isthmus.model.facts import ServiceFacts
 from isthmus.telemetry import get_logger
 
+_PATIENCE = 15.0
+"""Seconds after which Services are looked at whatever the devices have done."""
+
 
 class JoinedCluster:
-    """Watches one cluster and keeps what we own in it; ``known_uid`` is who the cluster was before this start."""
+    """Watches one cluster and keeps what we own in it; ``known_uid`` is who the cluster was before this start.
+
+    Services are not looked at before every device has looked at them once (or failed): until then nobody knows whether they
+    are served, and each restart would say in every one of them that they are not.
+    """
 
     def __init__(
         self,
@@ -39,6 +48,7 @@ class JoinedCluster:
         keep_choice: Callable[[str, Choice], Awaitable[None]],
         keep_uid: Callable[[str], Awaitable[None]],
         known_uid: str | None,
+        crashed: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
         self.name = name
         self.client = client
@@ -47,6 +57,9 @@ class JoinedCluster:
         self._fleet = fleet
         self._keep_uid = keep_uid
         self._known_uid = known_uid
+        self._crashed = crashed
+        self._early: set[str] | None = set()
+        self._passes: dict[str, int] | None = None
         self._log = get_logger("app").bind(cluster=name)
         self._task: asyncio.Task[None] | None = None
         self._events = EventWriter(client)
@@ -56,7 +69,12 @@ class JoinedCluster:
         self.service = Service(context, allocator, claims, self._tell)
         self.worker = ClusterWorker(
             name,
-            {"attach": self.attach, "standin": StandIn(context), "choose": self.choose, "service": self.service},
+            {
+                "attach": self.attach,
+                "standin": EndingStandIn(context, StandIn(context)),
+                "choose": self.choose,
+                "service": self.service,
+            },
         )
         self.session = ClusterSession(name, client, world, heard=self._heard, read=self._read)
 
@@ -65,6 +83,7 @@ class JoinedCluster:
     def start(self) -> None:
         """Begin to follow the cluster."""
         self._task = asyncio.create_task(self._run(), name=f"cluster {self.name}")
+        self._task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
         """Stop following; nothing is taken back."""
@@ -72,12 +91,18 @@ class JoinedCluster:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = task.exception() if not task.cancelled() else None
+        if error is not None:
+            self._crashed(error)
+
     async def _run(self) -> None:
         async with self.client, asyncio.TaskGroup() as group:
             group.create_task(self.session.run())
             group.create_task(self.worker.run())
             group.create_task(self._events.run())
             group.create_task(self._ask_version())
+            group.create_task(self._wait_no_longer())
 
     async def _ask_version(self) -> None:
         while not self.version:
@@ -98,18 +123,18 @@ class JoinedCluster:
                 self.worker.look("attach", names)
                 self._look_at_links(standins=any(self._stands_in(name) for name in names))
             case "services":
-                self.worker.look("service", ["/".join(key) for key in heard.keys])
+                self._look_at_services(["/".join(key) for key in heard.keys])
             case "namespaces":
-                self.worker.look("service", list(self.service.waiting))
+                self.look_at_waiting()
         self._fleet.touch(heard.scopes)
 
     def _read(self, kind: str) -> None:
         if kind == "namespaces":
             self._recognise()
+        if not self._world.view(self.name).pending:
+            self._passes = {name: worker.status.passes for name, worker in self._workers().items()}
         self.look_at_everything()
-        self._fleet.look_at_everything(
-            {device for link in self._world.links_of_cluster(self.name) for device in link.spec.devices}
-        )
+        self._fleet.look_at_everything(self._workers())
 
     def _recognise(self) -> None:
         """See whether this is the cluster it was before: another one behind the same URL deletes nothing."""
@@ -142,7 +167,7 @@ class JoinedCluster:
         """Have every node, link and Service of the cluster looked at again, Services by age."""
         self.worker.look("attach", sorted(self._world.view(self.name).nodes))
         self._look_at_links(standins=True)
-        self.worker.look("service", ["/".join(holder[1:]) for holder in holders(self._world, self.name)])
+        self._look_at_services(["/".join(holder[1:]) for holder in holders(self._world, self.name)])
 
     def _look_at_links(self, *, standins: bool) -> None:
         for link in self._world.links_of_cluster(self.name):
@@ -151,14 +176,52 @@ class JoinedCluster:
             if standins and path_of(self._world, link) == "flannel":
                 self.worker.look("standin", [f"{link.name}/{device}" for device in link.spec.devices])
 
+    def look_at_waiting(self) -> None:
+        """Have every Service that waits for an address looked at again."""
+        self._look_at_services(list(self.service.waiting))
+
     def service_passed(self, name: str) -> None:
         """Take the news that a device made a pass over a Service (``namespace/name``)."""
-        self.worker.look("service", [name])
+        self._look_at_services([name])
+
+    def device_passed(self) -> None:
+        """Take the news that a device made a pass, or failed."""
+        if self._early is not None and self._have_looked():
+            self._stop_waiting()
+
+    def _look_at_services(self, names: Collection[str]) -> None:
+        if self._early is None:
+            self.worker.look("service", names)
+            return
+        self._early.update(names)
+        self.device_passed()
+
+    def _have_looked(self) -> bool:
+        """Say whether every device of this cluster has made a pass since the cluster was read, or has failed."""
+        if self._passes is None:
+            return False
+        return all(
+            worker.status.error or worker.status.passes > self._passes.get(name, 0)
+            for name, worker in self._workers().items()
+        )
+
+    def _stop_waiting(self) -> None:
+        early, self._early = self._early, None
+        self.worker.look("service", early or ())
+
+    async def _wait_no_longer(self) -> None:
+        """Look at Services although some device has neither looked nor failed: it may be very slow."""
+        await asyncio.sleep(_PATIENCE)
+        self._stop_waiting()
+
+    def _workers(self) -> dict[str, DeviceWorker]:
+        names = {device for link in self._world.links_of_cluster(self.name) for device in link.spec.devices}
+        return {name: self._fleet.workers[name] for name in sorted(names) if name in self._fleet.workers}
 
     def _touch(self, scopes: object) -> None:
         assert isinstance(scopes, set | frozenset | list | tuple), "an iterable of scopes"
         names = [scope.name for scope in scopes if scope.kind == "service"]
-        self.worker.look("service", names)
+        self._look_at_services(names)
         self._fleet.touch(scopes)
 
     def _tell(self, service: ServiceFacts, reason: str, message: str, *, warning: bool) -> None:

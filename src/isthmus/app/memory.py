@@ -1,9 +1,15 @@
-"""What outlives a process, behind the small doors that the loop knows: claims, choices, assignments, applied state."""
+"""What outlives a process, behind the small doors that the loop knows: claims, choices, assignments, applied state.
+
+Two kinds of memory are not to be confused. :class:`SmallMemory` (paths, overlay addresses of devices, identities of clusters)
+is what decisions rest on and must never be lost; it lives in the state directory or in a home cluster. What was *applied* to
+a device only helps it after a reboot, and is kept on the machine that has the device or nowhere.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import ip_interface
+from typing import Protocol
 
 from isthmus.core.world import Choice
 from isthmus.errors import StateError
@@ -15,6 +21,31 @@ from isthmus.model.plan import Scope
 from isthmus.model.resources import IPInterface, from_builtins, to_builtins
 from isthmus.registry.state import Claim, ClaimTaken, StateDirectory, StateReader
 from isthmus.telemetry import get_logger
+
+Addresses = Mapping[str, tuple[IPInterface, ...]]
+"""The overlay addresses of a link's devices, by device."""
+
+
+class SmallMemory(Protocol):
+    """What was chosen and assigned once and must not be chosen or assigned anew. Its size is that of the configuration."""
+
+    async def choices(self) -> dict[str, Choice]:
+        """Return the paths chosen, by link."""
+
+    async def keep_choice(self, link: str, choice: Choice) -> None:
+        """Keep the path chosen for ``link``."""
+
+    async def addresses(self, link: str) -> dict[str, tuple[IPInterface, ...]]:
+        """Return what the devices of ``link`` were given on its overlay."""
+
+    async def keep_addresses(self, link: str, given: Addresses) -> None:
+        """Keep what some devices of ``link`` were given, beside what is kept of others."""
+
+    async def uids(self) -> dict[str, str]:
+        """Return who each cluster was when it was first met, by name."""
+
+    async def keep_uid(self, cluster: str, uid: str) -> None:
+        """Keep who a cluster is."""
 
 
 def claimed(claim: Claim) -> VirtualIP:
@@ -28,7 +59,7 @@ def choice_of(value: Mapping[str, object]) -> Choice:
     assert isinstance(rejected, list | tuple), "we wrote it"
     path = value["path"]
     if path not in ("direct", "flannel", "overlay"):
-        raise StateError(f"the state directory holds a choice of an unknown path: {path!r}")
+        raise StateError(f"what is remembered holds a choice of an unknown path: {path!r}")
     return Choice(path, str(value["why"]), tuple((str(p), str(w)) for p, w in rejected))
 
 
@@ -41,8 +72,13 @@ def addresses_of(values: Mapping[str, object]) -> dict[str, tuple[IPInterface, .
     }
 
 
+def spell_choice(choice: Choice) -> dict[str, object]:
+    """Return a choice as it is stored."""
+    return {"path": choice.path, "why": choice.why, "rejected": [list(pair) for pair in choice.rejected]}
+
+
 class StateMemory:
-    """The state directory, as claims and as the memory of what was applied."""
+    """The state directory, as claims, as the small memory and as the memory of what was applied."""
 
     def __init__(self, state: StateDirectory) -> None:
         self._state = state
@@ -61,6 +97,30 @@ class StateMemory:
             await self._state.delete_claim(vip.name, vip.spec.holder)
         except ClaimTaken as error:
             raise Taken(claimed(error.claim)) from error
+
+    async def choices(self) -> dict[str, Choice]:
+        """Return the paths chosen, by link."""
+        return {link: choice_of(value) for link, value in (await self._state.choices()).items()}
+
+    async def keep_choice(self, link: str, choice: Choice) -> None:
+        """Keep the path chosen for ``link``."""
+        await self._state.choose(link, spell_choice(choice))
+
+    async def addresses(self, link: str) -> dict[str, tuple[IPInterface, ...]]:
+        """Return what the devices of ``link`` were given on its overlay."""
+        return addresses_of(await self._state.assignments(f"overlay/{link}"))
+
+    async def keep_addresses(self, link: str, given: Addresses) -> None:
+        """Keep what some devices of ``link`` were given."""
+        await self._state.assign(f"overlay/{link}", {device: [str(a) for a in own] for device, own in given.items()})
+
+    async def uids(self) -> dict[str, str]:
+        """Return who each cluster was when it was first met, by name."""
+        return {name: str(uid) for name, uid in (await self._state.assignments("cluster")).items()}
+
+    async def keep_uid(self, cluster: str, uid: str) -> None:
+        """Keep who a cluster is."""
+        await self._state.assign("cluster", {cluster: uid})
 
     async def load(self, device: str) -> Recorded:
         """Return what was last applied to ``device``; nothing, with a warning, if the record is damaged."""

@@ -6,19 +6,27 @@ It is a function of the present: the same state gives the same status, so an unc
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
-from isthmus.app.fleet import Fleet
+from isthmus.app.acceptance import Acceptance
+from isthmus.app.fleet import CountingPlanner, Fleet
 from isthmus.app.joined import JoinedCluster
 from isthmus.app.probing import Probing
 from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL
-from isthmus.core.world import World
+from isthmus.core.world import WATCHED, World
 from isthmus.model.kinds import Key
+from isthmus.model.resources import AnyResource
 
 _SHOWN = 20
 """So many sentences of one sort are shown in a status; how many more there are is said."""
+AS_WRITTEN = "as written"
+"""Why a link has the path that its spec names."""
+_MOST = 2**63 - 1
+"""Kubernetes' integers end here, and IPv6 pools do not."""
 
 
 def statuses(
@@ -29,31 +37,46 @@ def statuses(
     problems: tuple[str, ...],
     *,
     running: bool = True,
+    accepted: Mapping[Key, Acceptance] = MappingProxyType({}),
+    ending: Mapping[Key, Sequence[str]] = MappingProxyType({}),
+    unjoined: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[Key, Any]:
-    """Return the status of every object by kind and name, and one of the controller itself."""
+    """Return the status of every object by kind and name, and one of the controller itself.
+
+    ``accepted`` says whose words count, ``ending`` what objects that are being deleted wait for, ``unjoined`` why a cluster
+    cannot be reached as it is written.
+    """
     result: dict[Key, Any] = {("Controller", "controller"): {"problems": list(problems), "running": running}}
     for name in world.cluster_kinds:
-        result["KubeCluster", name] = _cluster(world, name, clusters.get(name))
+        result["KubeCluster", name] = _cluster(world, name, clusters.get(name), unjoined.get(name, "not joined yet"))
     for name in world.devices:
         result["EdgeDevice", name] = _device(fleet, name)
     for name in world.links:
         result["ClusterLink", name] = _link(world, fleet, clusters, probing, name)
+    used = _used(world)
     for name in world.pools:
-        result["AddressPool", name] = _pool(world, clusters, name)
+        result["AddressPool", name] = _pool(world, clusters, name, used[name])
+    serving = {name: _observed(world, fleet, name) for name in world.cluster_kinds}
     for name, vip in world.vips.items():
         holder = vip.spec.holder
+        identity = f"vip {vip.spec.address}"
+        devices = serving.get(holder.cluster, []) if holder is not None else []
         result["VirtualIP", name] = {
             "address": str(vip.spec.address),
             "pool": vip.spec.pool,
             "holder": str(holder) if holder else "reserved",
-            "served": _served(world, fleet, vip.spec.address, holder.cluster if holder else None),
+            "served": [device for device, observed in devices if identity in observed],
         }
+    for key, one in accepted.items():
+        result.setdefault(key, {})["accepted"] = one.to_json()
+    for key, waits in ending.items():
+        result.setdefault(key, {})["ending"] = list(waits)
     return result
 
 
-def _cluster(world: World, name: str, joined: JoinedCluster | None) -> dict[str, Any]:
+def _cluster(world: World, name: str, joined: JoinedCluster | None, unjoined: str) -> dict[str, Any]:
     view = world.view(name)
-    failing = joined.session.failing() if joined is not None else "its configuration cannot be used"
+    failing = joined.session.failing() if joined is not None else unjoined
     doubt = view.doubt()
     return {
         "reachable": failing is None and joined is not None,
@@ -64,6 +87,7 @@ def _cluster(world: World, name: str, joined: JoinedCluster | None) -> dict[str,
         "message": failing or doubt or "in sync",
         "inSync": failing is None and doubt is None,
         "skipped": _broken(joined),
+        "watches": {kind: kind not in view.pending for kind in WATCHED},
     }
 
 
@@ -94,7 +118,28 @@ def _device(fleet: Fleet, name: str) -> dict[str, Any]:
         "refused": _few(status.refusals),
         "held": _few(status.held),
         "lastPlan": status.last_plan,
+        "plan": _plan(worker.planner),
+        "counts": {
+            "conflicts": len(status.conflicts),
+            "refused": len(status.refusals),
+            "held": len(status.held),
+        },
         "message": status.error or ("in sync" if status.in_sync else "working"),
+    }
+
+
+def _plan(planner: object) -> dict[str, Any] | None:
+    """Return the last plan with anything in it, in numbers."""
+    if not isinstance(planner, CountingPlanner) or planner.last is None:
+        return None
+    at, plan = planner.last
+    return {
+        "at": datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "creates": plan.count("create"),
+        "updates": plan.count("update"),
+        "deletes": plan.count("delete"),
+        "withheld": len(plan.held),
+        "refused": len(plan.refusals),
     }
 
 
@@ -129,7 +174,7 @@ def _link(
         waiting |= {n: why for (of, n), why in joined_cluster.attach.waiting.items() if of == name and n in taking}
     silent = probing.silent(name)
     if link.spec.path != "auto":
-        why = "as written"
+        why = AS_WRITTEN
     else:
         why = choice.why if choice is not None else "no path works yet"
     return {
@@ -141,8 +186,14 @@ def _link(
         "waiting": _few(tuple(waiting[node] for node in sorted(waiting))),
         "silent": _few(tuple(text for _, text in sorted(silent.items()))),
         "probe": _probed(probing.asked(name), len(silent)),
+        "counts": {"asked": probing.asked(name), "silent": len(silent)},
         "cluster": link.spec.cluster,
         "devices": list(link.spec.devices),
+        "unreachable": sorted(
+            device
+            for device in link.spec.devices
+            if device in fleet.workers and not fleet.workers[device].status.reachable
+        ),
     }
 
 
@@ -152,27 +203,31 @@ def _probed(asked: int, silent: int) -> str:
     return f"{silent} nodes do not answer" if silent else f"all {asked} nodes answer"
 
 
-def _pool(world: World, clusters: Mapping[str, JoinedCluster], name: str) -> dict[str, Any]:
+def _used(world: World) -> Counter[str]:
+    """Return how many addresses of each pool are claimed or reserved; one look at each claim, however many there are."""
+    used: Counter[str] = Counter()
+    pools = world.pools
+    for vip in world.vips.values():
+        address, stated = vip.spec.address, pools.get(vip.spec.pool or "")
+        if stated is not None and stated.spec.contains(address):
+            used[stated.name] += 1
+            continue
+        used.update(name for name, pool in pools.items() if pool.spec.contains(address))
+    return used
+
+
+def _pool(world: World, clusters: Mapping[str, JoinedCluster], name: str, used: int) -> dict[str, Any]:
     pool = world.pools[name]
-    used = Counter(vip.spec.pool for vip in world.vips.values())[name]
     total = pool.spec.size(4) + pool.spec.size(6)
-    held = sum(1 for vip in world.vips.values() if pool.spec.contains(vip.spec.address))
     return {
-        "total": min(total, 2**63 - 1),
-        "used": max(used, held),
-        "free": min(total - held, 2**63 - 1),
+        "total": min(total, _MOST),
+        "used": used,
+        "free": min(total - used, _MOST),
         "waiting": sum(1 for joined in clusters.values() for why in joined.service.waiting.values() if name in why),
     }
 
 
-def _served(world: World, fleet: Fleet, address: object, cluster: str | None) -> list[str]:
-    links = world.links_of_cluster(cluster) if cluster else []
-    identity = f"vip {address}"
-    return sorted(
-        {
-            device
-            for link in links
-            for device in link.spec.devices
-            if device in fleet.workers and identity in fleet.workers[device].planner.observed
-        }
-    )
+def _observed(world: World, fleet: Fleet, cluster: str) -> list[tuple[str, Mapping[str, AnyResource]]]:
+    """Return the devices that can serve Services of ``cluster`` and what each holds, by name."""
+    names = sorted({device for link in world.links_of_cluster(cluster) for device in link.spec.devices})
+    return [(name, fleet.workers[name].planner.observed) for name in names if name in fleet.workers]

@@ -1,38 +1,101 @@
-"""``isthmus controller``: run until told to stop."""
+"""``isthmus controller``: run until told to stop.
+
+The user's objects come from files, from a home cluster, or from both. The one confusing thing is what is kept where: with a
+home cluster, claims and the memory of choices live there, and the state directory only keeps what this machine needs after a
+reboot, so it may be left out.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from isthmus.cli.options import config_option, log_option, state_option
+from isthmus.cli.options import DEFAULT_CONFIG, DEFAULT_STATE, log_option
 from isthmus.telemetry import setup_logging
+
+if TYPE_CHECKING:
+    from isthmus.app.home.home import Home
 
 
 @click.command()
-@config_option
-@state_option
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"Directory with the user's objects (YAML or JSON). [default: {DEFAULT_CONFIG}, or none with a home cluster]",
+)
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="KUBECONFIG",
+    help="Kubeconfig of the home cluster, in which the user's objects stand as custom resources.",
+)
+@click.option("--in-cluster", is_flag=True, help="The home cluster is the one whose pod this is.")
+@click.option(
+    "--namespace",
+    help="Namespace of our own memory in the home cluster. [default: the pod's own, or isthmus-system]",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"Directory for claims, choices and the last applied state. [default: {DEFAULT_STATE}, or none with a home cluster]",
+)
 @log_option
 @click.option("--allow-deletes", is_flag=True, help="Consent to large deletions on all devices, for this run.")
-def command(config: Path, state: Path, log_level: str, allow_deletes: bool) -> None:
-    """Keep devices as the clusters and the files in --config want them.
+def command(
+    config: Path | None,
+    home: Path | None,
+    in_cluster: bool,
+    namespace: str | None,
+    state: Path | None,
+    log_level: str,
+    allow_deletes: bool,
+) -> None:
+    """Keep devices as the clusters and the user's objects want them.
+
+    Objects are files in --config, custom resources in a home cluster (--home or --in-cluster; `isthmus crds` prints
+    what to apply there first), or both. With a home cluster, claims and choices are kept there, and --state only helps this
+    machine after a reboot.
 
     SIGTERM and Ctrl-C end it gracefully: the change under way finishes, devices keep what they have.
     """
+    if home is not None and in_cluster:
+        raise click.UsageError("--home and --in-cluster both say which cluster is home; give one of them")
+    at_home = home is not None or in_cluster
+    if namespace is not None and not at_home:
+        raise click.UsageError("--namespace is of a home cluster; give --home or --in-cluster, too")
     setup_logging(level=log_level)
-    asyncio.run(_run(config, state, allow_deletes))
+    if not at_home:
+        config, state = config or DEFAULT_CONFIG, state or DEFAULT_STATE
+    asyncio.run(_run(config, home, in_cluster, namespace, state, allow_deletes))
 
 
-async def _run(config: Path, state: Path, allow_deletes: bool) -> None:
+async def _run(
+    config: Path | None, home: Path | None, in_cluster: bool, namespace: str | None, state: Path | None, allow: bool
+) -> None:
     from isthmus.app.controller import Controller
     from isthmus.registry.state import StateDirectory
 
-    async with StateDirectory(state) as opened:
-        controller = Controller(config, opened, allow_deletes=allow_deletes)
+    async with AsyncExitStack() as stack:
+        opened = await stack.enter_async_context(StateDirectory(state)) if state is not None else None
+        at_home = _home(home, namespace) if home is not None or in_cluster else None
+        controller = Controller(config, opened, home=at_home, allow_deletes=allow)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, controller.stop)
         await controller.run()
+
+
+def _home(kubeconfig: Path | None, namespace: str | None) -> Home:
+    from isthmus.app.drivers import DRIVERS
+    from isthmus.app.home.home import DEFAULT_NAMESPACE, Home
+    from isthmus.kube.connection import in_cluster
+    from isthmus.kube.kubeconfig import load
+
+    connection = load(kubeconfig) if kubeconfig is not None else in_cluster()
+    own = DEFAULT_NAMESPACE if kubeconfig is not None else connection.namespace
+    return Home(connection, set(DRIVERS), namespace=namespace or own)

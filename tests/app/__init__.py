@@ -1,0 +1,1 @@
+"""Whole processes, put together as a user starts them."""

@@ -1,0 +1,1 @@
+"""The home cluster, against a small API server and devices in memory."""
