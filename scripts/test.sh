@@ -36,8 +36,13 @@ summary() {
   done
 }
 
-# A kubectl of the right age, if there is one or one was built before; tests that need it say so when they skip.
-if kubectl=$(scripts/kubectl.sh --no-build 2>/dev/null); then export ISTHMUS_KUBECTL=$kubectl; fi
+# A kubectl of the right age, if there is one or one was built before, goes first on the PATH; tests that need it and
+# find none say so when they skip.
+if kubectl=$(scripts/kubectl.sh --no-build 2>/dev/null); then
+  mkdir "$results/bin"
+  ln -s "$kubectl" "$results/bin/kubectl"
+  export PATH="$results/bin:$PATH"
+fi
 
 case $part in fast | all) run fast "$PYTHON" -m pytest -m "not packets" "$@" ;; esac
 case $part in
