@@ -16,15 +16,15 @@ from reference.markdown import code, first_line, prose, table
 
 _INTRO = f"""# Kinds
 
-Objects of `apiVersion: {API_VERSION}`. They are YAML or JSON files below the directory given with `--config`; any number of
-objects per file, separated by `---`. Unknown fields are refused. `isthmus validate` checks files, and `isthmus crds` prints
-the same schemas as CustomResourceDefinitions.
+Objects of `apiVersion: {API_VERSION}`. They are YAML or JSON files below the directory given with `--config`, any number of
+objects per file, separated by `---`; or custom resources in a [home cluster](../how-to/keep-objects-in-a-cluster.md). Unknown
+fields are refused. `isthmus validate` checks files; `isthmus crds` prints the same schemas as CustomResourceDefinitions.
 
 `metadata` takes `name`, `labels` and `annotations`. A name is lower-case letters, digits, `-` and `.` (RFC 1123). All kinds
 are cluster-scoped. Durations are written `250ms`, `40s`, `5m`, `1h30m`, `2d`, or as a whole number of seconds.
 
-A field without a default is empty unless you write it. The controller reads these objects from files and says how they stand
-with `isthmus status`. The `status` blocks below are the shape they have in a Kubernetes API; in files they are ignored.
+A field without a default is empty unless you write it. The `status` blocks are written into the objects of a home cluster; in
+files they are ignored, and `isthmus status` shows how things stand.
 """
 
 
