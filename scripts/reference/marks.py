@@ -106,6 +106,6 @@ def page() -> str:
         "# Annotations, labels, conditions\n\n"
         "Everything of ours that can stand on a Kubernetes object.\n\n"
         + table(("Name", "What it is", "On", "Written by", "Meaning"), rows)
-        + "\nA Service's status is written by server-side apply with the field manager `isthmus`, a Node's overlay annotation "
-        "with `isthmus-<link>`, so that nothing of anybody else's is touched.\n"
+        + "\nA Service's status is written by server-side apply with the field manager `isthmus`, a Node's overlay "
+        "annotation with `isthmus-<link>`, so that nothing of anybody else's is touched.\n"
     )
