@@ -94,6 +94,7 @@ class NodeAgent:
     async def _start(self) -> None:
         """Put the last known state back: creates and updates only, whatever the API says or does not say."""
         await self._driver.open()
+        await self._driver.prepare()
         wanted = {resource.identity: resource for resource in await self._memory.load()}
         changes = self._steps(wanted, await self._driver.observe(), delete=False)
         if changes:
@@ -107,6 +108,7 @@ class NodeAgent:
     async def _pass(self) -> None:
         if not self._informer.synced.is_set() or self._informer.suspect is not None:
             return
+        await self._driver.prepare()
         observation = await self._driver.observe()
         facts = self._informer.get(("", self.node))
         complaints: list[str] = []

@@ -14,7 +14,7 @@ from isthmus.model.kinds import EdgeDevice
 
 def _linux(device: EdgeDevice) -> Driver:
     options = device.spec.linux
-    return LinuxDriver(installation=options.installation, protocol=options.protocol)
+    return LinuxDriver(options.installation, options.protocol, options.announce)
 
 
 def _memory(device: EdgeDevice) -> Driver:

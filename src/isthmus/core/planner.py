@@ -146,6 +146,17 @@ class DevicePlanner:
                     return refusal.message
         return None
 
+    @property
+    def may_write(self) -> bool:
+        """Say whether anything may be written to the device at all: it is ours to serve, and not only observed."""
+        kind = self.world.devices.get(self.device)
+        return (
+            kind is not None
+            and kind.spec.policy != "observe"
+            and kind.metadata.deletion_timestamp is None
+            and bool(self.world.links_of_device(self.device))
+        )
+
     def spelled(self, identity: str) -> AnyResource | None:
         """Return what is wanted at ``identity`` as the device would read it back, or none."""
         verdict = self.wishes.verdict(identity)

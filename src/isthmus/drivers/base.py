@@ -76,6 +76,12 @@ class Driver(Protocol):
     async def open(self) -> None:
         """Check that the device can be used; raise ``DeviceUnsupported`` or ``DeviceUnreachable`` with what is missing."""
 
+    async def prepare(self) -> None:
+        """Make the device ready to be written to (a gateway forwards); called before a full pass that may write.
+
+        What it sets has no owner and is never taken back. ``open`` and ``observe`` write nothing, so that looking is safe.
+        """
+
     async def close(self) -> None:
         """Let go of sockets and tasks; the device keeps what it holds."""
 

@@ -111,6 +111,9 @@ class MemoryDriver:
         self._check()
         self.is_open = True
 
+    async def prepare(self) -> None:
+        """Do nothing: memory is always ready."""
+
     async def close(self) -> None:
         """Let go; what is held stays."""
         self.is_open = False

@@ -281,6 +281,8 @@ class DeviceWorker:
     # --- looking ------------------------------------------------------------------------------------------------
 
     async def _observe(self) -> None:
+        if self.planner.may_write:
+            await self.driver.prepare()
         observation = await self.driver.observe()
         self.planner.see(observation.resources, observation.foreign, observation.facts)
 

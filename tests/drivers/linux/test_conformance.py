@@ -34,5 +34,6 @@ class TestLinux(ConformanceSuite):
     async def bench(self, underlay: str) -> AsyncIterator[Bench]:
         driver = LinuxDriver()
         await driver.open()
+        await driver.prepare()
         yield Bench(driver, IpHand(), underlay, lambda: LinuxDriver("other", 201))
         await driver.close()

@@ -182,7 +182,12 @@ async def test_a_closed_driver_says_so(underlay: str) -> None:
 
 
 async def test_forwarding_is_switched_on(driver: LinuxDriver) -> None:
-    """A gateway forwards; opening it makes sure."""
+    """Looking at a host changes nothing; preparing it to be written to makes it forward, also when somebody stopped it."""
+    for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+        Path("/proc/sys/net", name).write_text("0")
+    await driver.observe()
+    assert host.look() == host.Host(True, False, False)
+    await driver.prepare()
     assert host.look() == host.Host(True, True, True)
 
 

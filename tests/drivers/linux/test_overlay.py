@@ -90,6 +90,7 @@ async def gateway(underlay: str, other_networks: list[str]) -> AsyncIterator[Lin
     build_client(other_networks)
     driver = LinuxDriver()
     await driver.open()
+    await driver.prepare()
     yield driver
     await driver.close()
 

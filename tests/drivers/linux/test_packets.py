@@ -47,6 +47,7 @@ async def gateway(underlay: str, other_networks: list[str]) -> AsyncIterator[Lin
         await serve_pods(stack)
         driver = LinuxDriver()
         await driver.open()
+        await driver.prepare()
         stack.push_async_callback(driver.close)
         yield driver
 

@@ -101,7 +101,7 @@ class LinuxDriver:
         self._last_drift = 0.0
 
     async def open(self) -> None:
-        """Check that this host can be a gateway, and switch forwarding on.
+        """Check that this host can be a gateway; write nothing.
 
         Raises ``DeviceUnsupported`` with what is missing and ``DeviceRefused`` when another installation has our marks.
         """
@@ -114,16 +114,20 @@ class LinuxDriver:
         opened = _Open(self.owner, self._host, nft, self._expected)
         try:
             await _check_tables(opened.table)
-            if not await keeps_marks(opened.kernel):
-                raise DeviceUnsupported(
-                    "this kernel does not keep the protocol number of an address (IFA_PROTO); Linux 5.18 or newer does"
-                )
-            await asyncio.to_thread(host.start_forwarding, self._host)
             opened.monitor.know(await opened.kernel.links())
         except BaseException:
             await opened.close()
             raise
         self._open = opened
+
+    async def prepare(self) -> None:
+        """Switch forwarding on and make sure that addresses keep our mark; raises ``DeviceUnsupported`` if not."""
+        opened = self._opened()
+        if not await keeps_marks(opened.kernel):
+            raise DeviceUnsupported(
+                "this kernel does not keep the protocol number of an address (IFA_PROTO); Linux 5.18 or newer does"
+            )
+        await asyncio.to_thread(host.start_forwarding, await asyncio.to_thread(host.look))
 
     async def close(self) -> None:
         """Let go of sockets and tasks; the host keeps what it holds."""
