@@ -123,6 +123,11 @@ class DevicePlanner:
         return [scope for scope, at in self.rechecks.items() if at <= now]
 
     @property
+    def unread(self) -> bool:
+        """Say whether some scopes could not be asked, because what they rest on has not been read yet."""
+        return any(self._skipped.values())
+
+    @property
     def all_conflicts(self) -> tuple[Conflict, ...]:
         """Return every conflict as it stands after the last pass."""
         return tuple(conflict for _, found in sorted(self.conflicts.items()) for conflict in found)

@@ -199,7 +199,7 @@ class DeviceWorker:
             self.status,
             reachable=True,
             error="",
-            in_sync=not (unknown or self.planner.held or self.planner.device_refusals or self._in_the_way()),
+            in_sync=not (unknown or self._is_wanting()),
             passes=self.status.passes + 1,
             drift=self.status.drift + drifted,
             owned=len(self.planner.observed),
@@ -209,6 +209,11 @@ class DeviceWorker:
             held=tuple(item.describe() for _, item in sorted(self.planner.held.items())),
         )
         self._on_pass(self, self.planner.asked | {scope for change in plan.changes for scope in change.scopes})
+
+    def _is_wanting(self) -> bool:
+        """Say whether the device is not known to hold all it should; what could not be worked out yet is not known."""
+        planner = self.planner
+        return bool(planner.unread or planner.held or planner.device_refusals) or self._in_the_way()
 
     def _in_the_way(self) -> bool:
         """Say whether a foreign thing stands where one of ours should; that two scopes of ours disagree is no such case."""

@@ -130,7 +130,6 @@ class Story:
                 status["Controller"]["controller"]["running"] is True
                 and status["EdgeDevice"][GATEWAY].get("inSync") is True
                 and status["KubeCluster"]["lab"].get("inSync") is True
-                and status["EdgeDevice"][GATEWAY].get("passes", 0) >= 2
             ),
         )
         status = await self.joined.status()
