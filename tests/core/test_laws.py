@@ -174,6 +174,60 @@ def test_one_bad_object_hurts_only_itself(path: str, data: st.DataObject) -> Non
     assert all(refusal.scope == scope for refusal in plan.refusals), "and what is wrong is said of it alone"
 
 
+# --- what one scope means for another -----------------------------------------------------------------------------------
+
+
+def test_the_loser_gets_route_and_members_when_the_winner_leaves() -> None:
+    """One keyed pass over the winner's end gives the loser its route and its pods their place (NetScaler ingress 705)."""
+    rig = Rig()
+    rig.put(
+        node("old", "192.0.2.11", "10.244.1.0/24", created="2024-01-01T00:00:00Z"),
+        node("new", "192.0.2.12", "10.244.1.0/24", created="2024-02-01T00:00:00Z"),
+        service("shop/web", 80),
+        SliceFacts("shop", "web-1", "web", 4, (("p80", "tcp", 8080),), (Endpoint(ip_address("10.244.1.5"), "new"),)),
+        vip("192.0.2.100", "shop/web"),
+    )
+    assert len(rig.settle().conflicts) == 1
+    rig.world.put_node("east", "old", None)
+    plan = rig.touch([Scope("node", "lab", "old")])
+    assert [change.describe().partition("   ")[0] for change in plan.changes] == [
+        "~ route 10.244.1.0/24 via 192.0.2.12 dev eth0",
+        "~ virtual-server 192.0.2.100:80/tcp round-robin snat 192.0.2.1 -> 10.244.1.5:8080",
+    ]
+    assert rig.full().lines() == ["gw: 0 to create, 0 to update, 0 to delete"]
+
+
+def test_readiness_reaches_services_at_once() -> None:
+    """A node that was found NotReady long ago loses its members by the scopes that its own news dirties."""
+    rig = served("direct")
+    dirty = rig.put(msgspec.structs.replace(good(1), not_ready_since=rig.now - 1000))
+    assert rig.touch(dirty).count("update") == 2
+    assert rig.full().empty
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_an_ordered_end_needs_no_answer_from_the_cluster(path: str) -> None:
+    """A link that is being deleted goes though its cluster is away, whoever remembers what, in one keyed pass."""
+    rig = served(path)
+    rig.world.view("east").pending.update(("nodes", "services", "endpointslices"))
+    spec = {"cluster": "east", "devices": ["gw"], "path": path, "overlay": OVERLAY}
+    rig.kind("ClusterLink", "lab", spec, deletionTimestamp="2024-01-01T00:00:00Z")
+    rig.touch([Scope("link", "lab")])
+    assert rig.holds() == {}
+    assert not rig.planner.owners
+    assert not rig.planner.all_refusals
+
+
+def test_nothing_is_remembered_of_what_is_gone() -> None:
+    """What was held for an absent link and is then taken away by somebody else leaves no record behind."""
+    rig = served("direct")
+    rig.world.links.clear()
+    assert rig.full().held
+    rig.driver.resources.clear()
+    assert not rig.full().held
+    assert not rig.planner.owners
+
+
 # --- restoring --------------------------------------------------------------------------------------------------------
 
 

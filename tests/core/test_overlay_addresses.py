@@ -162,6 +162,16 @@ def test_any_order_of_events(events: list[tuple[str, str]]) -> None:
         assert len({one.mac for one in everybody}) == len(everybody), "nobody shares a MAC"
 
 
+def test_a_proposal_stays_while_it_is_written() -> None:
+    """News of a node whose annotation is still on its way does not move what was proposed, even if a lower one is free."""
+    overlay = Overlay("10.0.0.0/28")
+    overlay.attach(node("a"))
+    proposed = overlay.ask(node("b"))
+    overlay.addresses.learn("a", None)
+    overlay.addresses.learn("b", node("b", labels={"zone": "x"}))
+    assert overlay.ask(node("b")) == proposed
+
+
 @given(st.permutations(["a", "b", "c"]))
 def test_one_address_twice_is_the_older_nodes(order: list[str]) -> None:
     """Of nodes that all say they have one address and MAC the oldest keeps them, whichever was heard of first."""

@@ -151,6 +151,9 @@ def test_a_restart_in_sync_writes_nothing() -> None:
         writes = rig.driver.writes
         async with bench.running():
             await bench.settled()
+            assert Scope("service", "lab", "shop/web") in bench.passes[0], (
+                "who shows its status hears of it all the same"
+            )
         assert (rig.driver.writes, rig.driver.applies) == (writes, rig.driver.applies)
         assert bench.worker.status.writes == 0
         assert {resource.identity for resource, _ in bench.memory.recorded} == rig.driver.resources.keys()
@@ -378,6 +381,33 @@ def test_time_alone_ends_a_grace_period() -> None:
             )
             assert 30 <= now() < 31
             assert len(bench.passes) < 30
+
+    story(tell, Bench(rig, resync=10000.0))
+
+
+def test_every_grace_period_ends_by_itself() -> None:
+    """After the first of several graces the next one is waited for, too."""
+    rig = small(link={"nodeGracePeriod": "40s"})
+    rig.put(
+        node("n1", "192.0.2.11", "10.244.1.0/24", not_ready_since=NOW - 10),
+        node("n2", "192.0.2.12", "10.244.2.0/24", not_ready_since=NOW + 20),
+        service("shop/api", 80),
+        endpoints("shop/api-1", "api", Endpoint(ip_address("10.244.2.5"), "n2")),
+        vip("192.0.2.101", "shop/api"),
+    )
+
+    async def tell(bench: Bench) -> None:
+        async with bench.running():
+            for at, address in ((30, "192.0.2.100"), (60, "192.0.2.101")):
+                text = f"virtual-server {address}:80/tcp"
+                await bench.until(
+                    lambda text=text: (
+                        text in bench.driver.resources  # type: ignore[misc]
+                        and "no members" in bench.driver.resources[text].describe()
+                    ),
+                    within=100,
+                )
+                assert at <= now() < at + 1
 
     story(tell, Bench(rig, resync=10000.0))
 
