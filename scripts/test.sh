@@ -17,6 +17,8 @@ shift $(($# > 0))
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 failed=0
+# pytest keeps what tests wrote under its user's name, and in the sandbox everybody is called root.
+export PYTEST_DEBUG_TEMPROOT=$results
 
 # Run one half and keep its last line, which has the counts. Status 5 of pytest, nothing collected, is a mistake of ours.
 run() {
