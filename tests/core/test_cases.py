@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
@@ -50,8 +50,8 @@ _KNOWN = frozenset(line.split("``")[1] for line in (__doc__ or "").splitlines() 
 def scope(text: str) -> Scope:
     """Return the scope that is written ``kind/link/name``."""
     kind, link, *name = text.split("/", 2)
-    assert kind in ("link", "node", "service"), text
-    return Scope(kind, link, *name)
+    kinds: tuple[Literal["link", "node", "service"], ...] = ("link", "node", "service")
+    return Scope(next(known for known in kinds if known == kind), link, *name)
 
 
 def _ports(texts: list[str]) -> list[tuple[str, Any, int]]:

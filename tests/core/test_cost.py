@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from ipaddress import ip_address, ip_interface
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from isthmus.model.facts import DeviceFacts, Endpoint, Interface, NodeFacts
 from isthmus.model.plan import Scope
 
-from .rig import Rig, endpoints, ip_address, ip_interface, node, service, vip
+from .rig import Rig, endpoints, node, service, vip
 
 WIDE = DeviceFacts(
     (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_address, ip_interface, ip_network
 
 import msgspec
 import pytest
@@ -17,7 +18,7 @@ from isthmus.model.plan import Scope
 from isthmus.model.resources import AnyResource, Route, VirtualServer
 
 from .places import nodes, services, slices
-from .rig import Rig, ip_address, ip_interface, ip_network, node, service, vip
+from .rig import Rig, node, service, vip
 
 OVERLAY = {"networks": ["10.200.0.0/24"]}
 ATTACHED = '{"addresses":["10.200.0.%d/24"],"mac":"02:00:00:00:01:0%d","vni":7700,"port":7700,"mtu":1450}'
@@ -226,6 +227,21 @@ def test_nothing_is_remembered_of_what_is_gone() -> None:
     rig.driver.resources.clear()
     assert not rig.full().held
     assert not rig.planner.owners
+
+
+def test_a_tunnel_is_not_moved_to_where_a_foreign_one_is() -> None:
+    """A new VNI that somebody else has is a conflict; the tunnel that stands is not taken down for it."""
+    rig = served("overlay")
+    held = rig.holds()
+    rig.driver.plant("vxlan 9/7700 ipv4", "vxlan9 vxlan id 9 dstport 7700")
+    taken = {"networks": ["10.200.0.0/24"], "vni": 9}
+    rig.kind("ClusterLink", "lab", {"cluster": "east", "devices": ["gw"], "path": "overlay", "overlay": taken})
+    assert [conflict.holder for conflict in rig.full().conflicts] == ["vxlan9 vxlan id 9 dstport 7700"]
+    rig.driver.tamper(msgspec.structs.replace(held["tunnel isth7700"], vni=7))
+    rig.driver.plant("vxlan 7700/7700 ipv4", "vxlan0 vxlan id 7700 dstport 7700")
+    rig.kind("ClusterLink", "lab", {"cluster": "east", "devices": ["gw"], "path": "overlay", "overlay": OVERLAY})
+    plan = rig.full()
+    assert (plan.empty, [conflict.identity for conflict in plan.conflicts]) == (True, ["tunnel isth7700"])
 
 
 # --- restoring --------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ keyed where scopes are dirty, whole where somebody else moved something or a cha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import ip_address, ip_interface
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from isthmus.core.planner import DevicePlanner
 from isthmus.drivers.base import Outcome
-from isthmus.drivers.memory import lose_reply, raise_error, refuse
+from isthmus.drivers.memory import Fault, lose_reply, raise_error, refuse
 from isthmus.errors import DeviceUnreachable
 from isthmus.model.kinds import vip_name
 from isthmus.model.plan import Plan, Scope
@@ -34,8 +35,8 @@ FOREIGN = (
     "route fd00:1::/64",
     "fdb isth7700 0a:58:00:00:00:01",
     "neighbor isthf1 10.244.1.0",
-    "vxlan 7700/7700 ipv4",
-    "vxlan 1/8472 ipv4",
+    "vxlan 7700/7700",
+    "vxlan 1/8472",
     "vip 192.0.2.1",
 )
 NEEDED = {"node": {"nodes"}, "link": {"nodes"}, "service": {"nodes", "services", "endpointslices"}}
@@ -183,13 +184,22 @@ class Life(RuleBasedStateMachine):
     @rule(identity=st.sampled_from(FOREIGN), there=st.booleans())
     def foreigner(self, identity: str, there: bool) -> None:
         driver = self.rig.driver
-        if not there:
+        if identity.startswith("vxlan "):
+            # One per IP version: where only one is taken, a tunnel of ours that stood in the other stays there.
+            self.vxlans(identity, there)
+        elif not there:
             driver.unplant(identity)
-        elif not identity.startswith("vxlan ") or not any(key.startswith("tunnel ") for key in driver.resources):
-            if identity.startswith("vip ") and any(identity[4:] in key for key in driver.resources):
-                return
+        elif not (identity.startswith("vip ") and any(identity[4:] in key for key in driver.resources)):
             driver.plant(identity, f"somebody's {identity}")
         self.whole = True
+
+    def vxlans(self, identity: str, there: bool) -> None:
+        driver = self.rig.driver
+        for family in ("ipv4", "ipv6"):
+            if not there:
+                driver.unplant(f"{identity} {family}")
+            elif not any(key.startswith("tunnel ") for key in driver.resources):
+                driver.plant(f"{identity} {family}", "somebody's VXLAN")
 
     @precondition(lambda self: self.rig.driver.resources)
     @rule(data=st.data())
@@ -199,7 +209,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(faults=st.lists(st.sampled_from(("lost", "lost request", "refused", "away", "away late")), max_size=3))
     def faults(self, faults: list[str]) -> None:
-        made = {
+        made: dict[str, Callable[[], Fault]] = {
             "lost": lose_reply,
             "lost request": lambda: lose_reply(carried_out=False),
             "refused": refuse,

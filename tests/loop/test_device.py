@@ -6,12 +6,13 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from core.rig import NOW, Rig, endpoints, ip_address, ip_interface, ip_network, node, service, vip
+from core.rig import NOW, Rig, endpoints, node, service, vip
 from isthmus.core.planner import DevicePlanner
 from isthmus.drivers.base import Outcome
 from isthmus.drivers.memory import MemoryDriver, lose_reply, raise_error, refuse

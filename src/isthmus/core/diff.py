@@ -41,6 +41,9 @@ def compare(
         return Change("create", identity, None, wanted, verdict.scopes)
     if observed == wanted:
         return None
+    if isinstance(wanted, Tunnel) and (holder := foreign.get(_vxlan(wanted))) is not None:
+        # Moved to where a foreign VXLAN is: the device would take ours down and could not bring it up again.
+        return Conflict(identity, wanted.describe(), holder, verdict.scopes)
     return Change("update", identity, observed, wanted, verdict.scopes)
 
 
@@ -50,9 +53,13 @@ def holder_of(wanted: AnyResource, foreign: Mapping[str, str]) -> str | None:
         return None
     holder = foreign.get(wanted.identity)
     if holder is None and isinstance(wanted, Tunnel):
-        # Two VXLAN links with one VNI, port and outer IP version cannot both be up, whatever their names.
-        holder = foreign.get(f"vxlan {wanted.vni}/{wanted.port} ipv{wanted.local.version}")
+        holder = foreign.get(_vxlan(wanted))
     return holder
+
+
+def _vxlan(tunnel: Tunnel) -> str:
+    # Two VXLAN links with one VNI, port and outer IP version cannot both be up, whatever their names.
+    return f"vxlan {tunnel.vni}/{tunnel.port} ipv{tunnel.local.version}"
 
 
 def stands_on(resource: AnyResource) -> str | None:
