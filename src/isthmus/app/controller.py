@@ -41,6 +41,8 @@ from isthmus.telemetry import get_logger
 
 _AGAIN = 2.0
 """Seconds until what could not be done (a kubeconfig that is not there, an address not kept) is tried again."""
+_TELL = 0.5
+"""Seconds between two looks at how everything stands."""
 
 
 class Controller:
@@ -267,7 +269,7 @@ class Controller:
 
     async def _tell(self, statuses: StatusRound) -> None:
         while True:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(_TELL)
             await self._say_status(statuses)
 
     async def _say_status(self, statuses: StatusRound, *, running: bool = True) -> None:

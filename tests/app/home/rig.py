@@ -167,9 +167,9 @@ class Place:
 
 
 @asynccontextmanager
-async def place(directory: Path) -> AsyncIterator[Place]:
+async def place(directory: Path, **options: Any) -> AsyncIterator[Place]:
     """Serve a home cluster with our definitions and our namespace in it."""
-    api = KubeApi(tls=False)
+    api = KubeApi(tls=False, **options)
     api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "isthmus-system"}})
     for definition in crds():
         api.put(definition)

@@ -11,12 +11,12 @@ still there to see the order.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from isthmus.app.home.objects import REFERENCES, HomeObject
 from isthmus.app.home.registry import HomeRegistry
-from isthmus.errors import KubeConflict, KubeError, KubeNotFound
+from isthmus.errors import IsthmusError, KubeConflict, KubeNotFound
 from isthmus.kube.client import KubeClient
 from isthmus.model.kinds import Key
 from isthmus.telemetry import get_logger
@@ -32,6 +32,7 @@ _PAUSE = 1.0
 """Seconds between two writes to one object."""
 
 Left = Callable[[Key], list[str]]
+Forget = Callable[[Key], Awaitable[None]]
 
 
 class Finalizers:
@@ -48,27 +49,39 @@ class Finalizers:
         self._complained: set[Key] = set()
         self._log = get_logger("app")
 
-    async def look(self, counts: Callable[[Key], bool], left: Left) -> list[Key]:
-        """Look at every object once; ``counts``: it is not refused, ``left``: what is left of it. Return what was let go."""
+    async def look(self, counts: Callable[[Key], bool], left: Left, forget: Forget) -> None:
+        """Look at every object once.
+
+        ``counts``: it is not refused; ``left``: what is left of it; ``forget``: what is remembered of it goes, too, and
+        before the object does, or one of the same name would inherit it.
+        """
         objects = {found.key: found for found in self._registry.all(*KINDS)}
         ending: dict[Key, list[str]] = {}
-        gone: list[Key] = []
         for key, found in sorted(objects.items()):
             if found.deleting and FINALIZER in found.finalizers:
                 abandoned = found.annotations.get(ABANDON, "").strip().lower() == "true"
                 waits = [] if abandoned or not counts(key) else left(key)
                 if waits:
                     ending[key] = waits
-                elif await self._write(found, [name for name in found.finalizers if name != FINALIZER]):
+                elif await self._let_go(found, forget if counts(key) else _nothing):
                     self._log.info("let go", kind=key[0], name=key[1], cleaned=not abandoned)
-                    gone.append(key)
             elif (
                 not found.deleting and FINALIZER not in found.finalizers and found.object is not None and counts(key)
             ):
                 await self._write(found, [*found.finalizers, FINALIZER])
         self.waiting = ending
         self._next = {key: at for key, at in self._next.items() if key in objects}
-        return gone
+
+    async def _let_go(self, found: HomeObject, forget: Forget) -> bool:
+        if self._clock() < self._next.get(found.key, 0.0):
+            return False
+        try:
+            await forget(found.key)
+        except IsthmusError as error:
+            self._next[found.key] = self._clock() + _PAUSE
+            self._complain(found.key, error)
+            return False
+        return await self._write(found, [name for name in found.finalizers if name != FINALIZER])
 
     async def _write(self, found: HomeObject, finalizers: list[str]) -> bool:
         """Write the finalizers of the very version that we have seen; say whether that was done."""
@@ -81,10 +94,17 @@ class Finalizers:
             await self._client.patch(REFERENCES[found.key[0]], found.key[1], {"metadata": metadata})
         except (KubeConflict, KubeNotFound):
             return False  # it has changed or gone; the watch shows how
-        except KubeError as error:
-            if found.key not in self._complained:
-                self._complained.add(found.key)
-                self._log.warning("finalizer not written", kind=found.key[0], name=found.key[1], error=str(error))
+        except IsthmusError as error:
+            self._complain(found.key, error)
             return False
         self._complained.discard(found.key)
         return True
+
+    def _complain(self, key: Key, error: IsthmusError) -> None:
+        if key not in self._complained:
+            self._complained.add(key)
+            self._log.warning("finalizer not written", kind=key[0], name=key[1], error=str(error))
+
+
+async def _nothing(key: Key) -> None:
+    """Forget nothing: what is remembered under that name is another object's."""

@@ -133,9 +133,7 @@ class Home:
             await asyncio.sleep(_LOOK)
             if self._configuration is None:
                 continue
-            for kind, name in await self.finalizers.look(self._counts, self._left):
-                if kind == "ClusterLink":
-                    await self._forget(name)
+            await self.finalizers.look(self._counts, self._left, self._forget)
 
     def _counts(self, key: Key) -> bool:
         return self._configuration is not None and key not in self._configuration.refused
@@ -148,12 +146,10 @@ class Home:
             return leftovers.of_link(self._world, self._fleet, name)
         return leftovers.of_device(self._world, self._fleet, name)
 
-    async def _forget(self, link: str) -> None:
-        self.forgotten(link)
-        try:
-            await self.memory.forget_link(link)
-        except IsthmusError as error:
-            self._log.warning("what is remembered of a link that is gone stays", link=link, error=str(error))
+    async def _forget(self, key: Key) -> None:
+        if key[0] == "ClusterLink":
+            await self.memory.forget_link(key[1])
+            self.forgotten(key[1])
 
     def _tell(self, found: HomeObject, one: News) -> None:
         regarding = Regarding(API_VERSION, found.key[0], found.key[1], uid=found.uid)

@@ -1,0 +1,151 @@
+"""The rights that we hand out are enough for everything the controller does, and each of them is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from isthmus.lab.kube import status
+from isthmus.loop.duties import standin
+
+from .rig import Place, node, place, service, until
+
+DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
+FINALIZER = "isthmus.dev/cleanup"
+
+# What is granted and not used here, and why that is no more than it says.
+SPARE = {
+    ("get", "", "nodes", ""): "who may list them may as well get one",
+    ("get", "", "services", ""): "who may list them may as well get one",
+    ("get", "discovery.k8s.io", "endpointslices", ""): "who may list them may as well get one",
+    (
+        "patch",
+        "events.k8s.io",
+        "events",
+        "",
+    ): "a Service's repeated Event is counted; the home cluster's is counted here",
+}
+
+
+@dataclass(frozen=True)
+class Right:
+    """One permission: ``namespace`` and ``name`` are empty where it holds for all."""
+
+    verb: str
+    group: str
+    resource: str
+    name: str = ""
+    namespace: str = ""
+
+    def allows(self, verb: str, group: str, resource: str, namespace: str, name: str) -> bool:
+        """Say whether it allows a request."""
+        return (
+            (verb, group, resource) == (self.verb, self.group, self.resource)
+            and self.namespace in ("", namespace)
+            and self.name in ("", name)
+        )
+
+
+@dataclass
+class Guard:
+    """Lets an API server refuse whatever no right allows, and keeps what was asked."""
+
+    rights: tuple[Right, ...]
+    refused: list[str] = field(default_factory=list)
+    used: set[Right] = field(default_factory=set)
+
+    def check(self, user: str, verb: str, resource: Any, namespace: str, name: str, subresource: str = "") -> None:
+        plural = f"{resource.plural}/{subresource}" if subresource else resource.plural
+        found = {right for right in self.rights if right.allows(verb, resource.group, plural, namespace, name)}
+        if not found:
+            self.refused.append(f"{verb} {resource.group}/{plural} {namespace}/{name}")
+            raise status.denied(resource, name, "no rule allows it")
+        self.used |= found
+
+
+def rights(*files: str) -> Iterator[Right]:
+    """Yield the rights that manifests give."""
+    for file in files:
+        for document in yaml.safe_load_all((DEPLOY / file).read_text()):
+            if document["kind"] not in ("ClusterRole", "Role"):
+                continue
+            namespace = document["metadata"].get("namespace", "")
+            for rule in document["rules"]:
+                for group in rule["apiGroups"]:
+                    for resource in rule["resources"]:
+                        for verb in rule["verbs"]:
+                            for name in rule.get("resourceNames", [""]):
+                                yield Right(verb, group, resource, name, namespace)
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nobody wait for an allocator of pod CIDRs that is not there."""
+    monkeypatch.setattr(standin, "ALLOCATOR_PATIENCE", 0.1)
+
+
+def write_everything(home: Place, joined: Place) -> None:
+    """Write a configuration that uses every feature: an overlay link and a flannel link, a pool, a Service."""
+    for number in (1, 2):
+        made = node(number)
+        made["metadata"]["annotations"] = {
+            "flannel.alpha.coreos.com/backend-type": "vxlan",
+            "flannel.alpha.coreos.com/backend-data": f'{{"VNI":1,"VtepMAC":"02:00:00:00:00:{number:02x}"}}',
+            "flannel.alpha.coreos.com/public-ip": f"192.0.2.{100 + number}",
+        }
+        joined.api.put(made)
+    joined.api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-flannel"}})
+    net = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
+    config = {"metadata": {"name": "kube-flannel-cfg", "namespace": "kube-flannel"}, "data": {"net-conf.json": net}}
+    joined.api.put({"apiVersion": "v1", "kind": "ConfigMap", **config})
+    joined.api.put(service("web"))
+    home.put("KubeCluster", "prod", {"kubeconfig": {"path": str(joined.endpoint.kubeconfig_path)}})
+    for name in ("gw1", "gw2"):
+        home.put("EdgeDevice", name, {"driver": "memory"})
+    home.put("ClusterLink", "flannel", {"cluster": "prod", "devices": ["gw1"], "path": "flannel"})
+    overlay = {"path": "overlay", "overlay": {"networks": ["172.31.0.0/24"]}}
+    home.put("ClusterLink", "overlay", {"cluster": "prod", "devices": ["gw2"], **overlay})
+    home.put("AddressPool", "pool", {"ranges": ["198.51.100.0/30"]})
+
+
+async def test_the_rights_are_enough_and_none_is_idle(tmp_path: Path, hurry: None) -> None:
+    """Joining, serving, failing, deleting: nothing is refused, and every right was needed."""
+    async with AsyncExitStack() as stack:
+        home = await stack.enter_async_context(place(tmp_path))
+        joined = await stack.enter_async_context(place(tmp_path, streaming_lists=False))
+        write_everything(home, joined)
+        guards = {}
+        for where, files in ((home, ("rbac.yaml",)), (joined, ("controller-access.yaml",))):
+            guard = guards[where] = Guard(tuple(rights(*files)))
+            where.api.access.check = guard.check  # type: ignore[method-assign]
+        async with home.controller():
+            await until(lambda: home.is_so("VirtualIP", "198.51.100.0", "Ready"), what=lambda: guards)
+            for name in ("flannel", "overlay"):
+                await until(lambda n=name: home.is_so("ClusterLink", n, "Joined"), what=lambda: guards)  # type: ignore[misc]
+                await until(lambda n=name: FINALIZER in home.api.get("ClusterLink", n)["metadata"]["finalizers"])  # type: ignore[misc]
+            for _ in range(2):  # the second time, the same news is a count on the same Event
+                home.device("gw1").reachable = False
+                home.device("gw1").lose("nothing")
+                await until(lambda: home.is_so("EdgeDevice", "gw1", "Reachable", "False"))
+                home.device("gw1").reachable = True
+                await until(lambda: home.is_so("EdgeDevice", "gw1", "Ready"))
+            joined.api.put(service("poor", loadBalancerIP="203.0.113.9"))
+            reasons = lambda: [one["reason"] for one in joined.api.list("events.events.k8s.io")]  # noqa: E731
+            await until(lambda: "AddressNotAllowed" in reasons(), what=reasons)
+            joined.api.delete("Service", "web")
+            await until(lambda: home.find("VirtualIP", "198.51.100.0") is None)
+            for kind, name in (("ClusterLink", "flannel"), ("EdgeDevice", "gw2"), ("ClusterLink", "overlay")):
+                home.api.delete(kind, name)
+            for kind, name in (("ClusterLink", "flannel"), ("EdgeDevice", "gw2"), ("ClusterLink", "overlay")):
+                await until(lambda k=kind, n=name: home.find(k, n) is None, what=lambda: guards)  # type: ignore[misc]
+    assert [guard.refused for guard in guards.values()] == [[], []]
+    idle = {right for guard in guards.values() for right in guard.rights} - {
+        right for guard in guards.values() for right in guard.used
+    }
+    assert {(right.verb, right.group, right.resource, right.name) for right in idle} <= SPARE.keys()
