@@ -49,7 +49,9 @@ async def demo() -> int:
         _table(shown, began)
         return 3
     try:
-        built = f"{len(joined.lab.network.nodes)} nodes, kubeconfig {joined.lab.kubeconfig}"
+        built = (
+            f"{len(joined.lab.network.nodes)} nodes with {len(joined.lab.network.pods)} pods, 2 clients, 1 gateway"
+        )
         _end(shown, Shown(line, "seen", built, time.monotonic() - began))
         await _steps(Story(joined), shown)
         if any(one.result == "NOT SEEN" for one in shown) and joined.controller is not None:
