@@ -124,7 +124,7 @@ async def test_clean_closes_are_answered_by_patience(api: StubApi, watching: Sta
 
 
 def test_back_off_grows_spreads_and_is_bounded() -> None:
-    """Pauses double up to the limit, lie in their upper half, and begin anew after a healthy minute."""
+    """Pauses double up to the limit, lie in their upper half, and begin anew after a healthy time."""
     backoff = Backoff(0.5, 30, random.Random(7))
     pauses = [backoff.pause() for _ in range(12)]
     for pause, whole in zip(pauses, [0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30, 30, 30], strict=True):
@@ -133,12 +133,22 @@ def test_back_off_grows_spreads_and_is_bounded() -> None:
     assert backoff.pause() <= 0.5
 
 
-async def test_a_healthy_minute_resets_the_back_off(api: StubApi, watching: Start) -> None:
+async def test_a_healthy_watch_resets_the_back_off(api: StubApi, watching: Start) -> None:
     """A watch that lived long enough is followed by the first pause again, not by the last one."""
     watched = watching(timing=Timing(idle_check=5, healthy=0.0, backoff_first=0.01, backoff_most=60))
     api.close_at_once = True
     await eventually(lambda: len(api.requests("watch")) >= 20)
     assert watched.informer.failing is None
+
+
+async def test_a_watch_that_never_stood_is_no_sign_of_health(api: StubApi, watching: Start) -> None:
+    """An API that lists and refuses every watch is asked less and less often, however long its lists take."""
+    fill(api, 1)
+    api.faults.append(lambda seen: status(500, "InternalError") if seen.verb == "watch" else None)
+    started = time.monotonic()
+    watching(timing=Timing(idle_check=5, healthy=0.0, backoff_first=0.05, backoff_most=10))
+    await eventually(lambda: len(api.requests("watch")) >= 5)
+    assert time.monotonic() - started > 0.375
 
 
 async def test_a_reset_in_mid_stream_resumes(api: StubApi, watching: Start) -> None:

@@ -104,6 +104,7 @@ class Informer(Generic[F]):
         self._must_list = True
         self._streams = True
         self._refused_watches = 0
+        self._watching_since: float | None = None
         self._hurry = asyncio.Event()
         self._log = log.bind(cluster=client.connection.name, kind=str(self.kind))
 
@@ -146,7 +147,7 @@ class Informer(Generic[F]):
     async def run(self) -> None:
         """List, watch, resume, for ever. Ends only by cancellation, or by an error in a callback."""
         while True:
-            started, wait = self._clock(), 0.0
+            wait, self._watching_since = 0.0, None
             try:
                 await self._follow()
             except KubeThrottled as error:
@@ -154,7 +155,7 @@ class Informer(Generic[F]):
                 self._fail(error)
             except KubeError as error:
                 self._fail(error)
-            if self._clock() - started >= self._timing.healthy:
+            if self._lived() >= self._timing.healthy:
                 self._backoff.reset()
             try:
                 async with asyncio.timeout(wait + self._backoff.pause()):
@@ -162,6 +163,10 @@ class Informer(Generic[F]):
             except TimeoutError:
                 continue
             self._hurry.clear()
+
+    def _lived(self) -> float:
+        """Return for how long the last watch stood, below 0 if none did: a long list or time-out is no sign of health."""
+        return -1.0 if self._watching_since is None else self._clock() - self._watching_since
 
     async def _follow(self) -> None:
         """Get from wherever we are to a watch, and follow it to its end."""
@@ -214,6 +219,7 @@ class Informer(Generic[F]):
         )
         async with opening as stream:
             if listed is None:
+                self._watching_since = self._clock()
                 self._alive()
             while listed is not None or not self._must_list:
                 batch = await self._next(stream, complete=listed is None)
@@ -221,6 +227,7 @@ class Informer(Generic[F]):
                     break
                 if listed is not None:
                     listed, batch = await self._gather(listed, batch)
+                    self._watching_since = self._clock() if listed is None else None
                 self._take(batch)
         if listed is not None:
             raise KubeUnreachable(f"list {self.kind}: the stream ended before the list was complete")

@@ -18,7 +18,8 @@ class Timing:
     ``idle_check``: silence of a watch after which a second connection is asked; ``probe``: the limit of each of its two
     questions; ``listen``: how long the second one waits for events; ``grace``: what the watch then gets to catch up.
     ``read`` ends a watch without a byte, and is longer than the minute between bookmarks. ``watch_least`` and
-    ``watch_most`` bound the life that we ask a watch to have. ``healthy``: a watch that lived so long resets the back-off.
+    ``watch_most`` bound the life that we ask a watch to have. ``healthy``: a watch that lived so long resets the back-off;
+    short, because proxies end quiet connections after half a minute or a minute, and each end must not cost a longer pause.
     """
 
     idle_check: float = 8.0
@@ -28,7 +29,7 @@ class Timing:
     read: float = 90.0
     watch_least: int = 240
     watch_most: int = 480
-    healthy: float = 60.0
+    healthy: float = 10.0
     backoff_first: float = 0.5
     backoff_most: float = 30.0
 
