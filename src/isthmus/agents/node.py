@@ -86,6 +86,7 @@ class NodeAgent:
         observation = await self._driver.observe()
         changes = ordered(Change("delete", key, value, None) for key, value in observation.resources.items())
         await self._apply(changes)
+        await self._driver.vacate()
         await self._memory.save([])
         return len(changes)
 
@@ -117,6 +118,8 @@ class NodeAgent:
         if changes:
             await self._apply(changes)
             await self._memory.save(list(wanted.values()))
+            if not wanted:
+                await self._driver.vacate()
         if frozenset(complaints) != self._complaints:
             self._complaints = frozenset(complaints)
             for text in complaints:

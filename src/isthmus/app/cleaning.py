@@ -46,6 +46,7 @@ async def clean(config: Path, only: tuple[str, ...], *, really: bool) -> list[Cl
                 continue
             async for outcome in driver.apply(changes):
                 found.append(Cleaned(name, outcome.change.describe(), outcome.result, outcome.reason))
+            await driver.vacate()
         finally:
             await driver.close()
     return found

@@ -17,6 +17,7 @@ from isthmus.loop.device import DeviceWorker, Memory
 from isthmus.model.facts import DeviceFacts
 from isthmus.model.kinds import EdgeDevice
 from isthmus.model.plan import Plan, Scope
+from isthmus.model.resources import VirtualServer
 
 
 class CountingPlanner(DevicePlanner):
@@ -155,6 +156,16 @@ class Fleet:
         """Say whether some device carries out all that ``scope`` wants."""
         return any(
             self.workers[device].serves(scope) for device in self._world.devices_of(scope) if device in self.workers
+        )
+
+    def has_members(self, scopes: Iterable[Scope]) -> bool:
+        """Say whether some virtual server that ``scopes`` want has a member."""
+        return any(
+            isinstance(resource, VirtualServer) and resource.members
+            for scope in scopes
+            for device in self._world.devices_of(scope)
+            if device in self.workers
+            for resource in self.workers[device].planner.wishes.of(scope).values()
         )
 
     def complaint(self, scope: Scope) -> str | None:

@@ -15,6 +15,7 @@ from isthmus.core.world import Choice, World
 from isthmus.errors import IsthmusError
 from isthmus.kube.client import KubeClient
 from isthmus.kube.events import EventWriter, Regarding
+from isthmus.kube.identity import cluster_uid
 from isthmus.loop.cluster import ClusterWorker, Context
 from isthmus.loop.device import DeviceWorker
 from isthmus.loop.duties.attach import Attach
@@ -27,6 +28,9 @@ from isthmus.telemetry import get_logger
 
 _PATIENCE = 15.0
 """Seconds after which Services are looked at whatever the devices have done."""
+
+_AGAIN = 2.0
+"""Seconds until a cluster that could not be recognised is asked again."""
 
 
 class JoinedCluster:
@@ -57,6 +61,7 @@ class JoinedCluster:
         self._fleet = fleet
         self._keep_uid = keep_uid
         self._known_uid = known_uid
+        self._trouble: str | None = None
         self._crashed = crashed
         self._early: set[str] | None = set()
         self._passes: dict[str, int] | None = None
@@ -97,12 +102,47 @@ class JoinedCluster:
             self._crashed(error)
 
     async def _run(self) -> None:
-        async with self.client, asyncio.TaskGroup() as group:
-            group.create_task(self.session.run())
-            group.create_task(self.worker.run())
-            group.create_task(self._events.run())
-            group.create_task(self._ask_version())
-            group.create_task(self._wait_no_longer())
+        async with self.client:
+            await self._recognise()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.session.run())
+                group.create_task(self.worker.run())
+                group.create_task(self._events.run())
+                group.create_task(self._ask_version())
+
+    async def _recognise(self) -> None:
+        """Wait until this is the cluster it was before: nothing of another one behind the same URL is even read."""
+        view = self._world.view(self.name)
+        while True:
+            try:
+                uid = await cluster_uid(self.client)
+            except IsthmusError as error:
+                self._trouble = str(error)
+                await asyncio.sleep(_AGAIN)
+                continue
+            if self._known_uid is None:
+                await self._remember_uid(uid)
+            if uid == self._known_uid:
+                view.uid, view.stranger, self._trouble = uid, None, None
+                return
+            if view.stranger is None:
+                view.stranger = self._trouble = (
+                    f"this is not the cluster it was (kube-system has uid {uid}, it had {self._known_uid}); "
+                    "if that is meant, give the KubeCluster another name"
+                )
+                self._log.error("another cluster answers", reason=view.stranger)
+            await asyncio.sleep(_AGAIN)
+
+    async def _remember_uid(self, uid: str) -> None:
+        self._known_uid = uid
+        try:
+            await self._keep_uid(uid)
+        except IsthmusError as error:
+            self._log.warning("the cluster's identity is not kept", error=str(error))
+
+    def failing(self) -> str | None:
+        """Return why the cluster cannot be followed now, or none."""
+        return self._trouble or self.session.failing()
 
     async def _ask_version(self) -> None:
         while not self.version:
@@ -129,33 +169,10 @@ class JoinedCluster:
         self._fleet.touch(heard.scopes)
 
     def _read(self, kind: str) -> None:
-        if kind == "namespaces":
-            self._recognise()
         if not self._world.view(self.name).pending:
             self._passes = {name: worker.status.passes for name, worker in self._workers().items()}
         self.look_at_everything()
         self._fleet.look_at_everything(self._workers())
-
-    def _recognise(self) -> None:
-        """See whether this is the cluster it was before: another one behind the same URL deletes nothing."""
-        view = self._world.view(self.name)
-        if self._known_uid is None and view.uid:
-            self._known_uid = view.uid
-            keep = asyncio.create_task(self._remember_uid(view.uid))
-            keep.add_done_callback(lambda task: task.exception())
-        view.stranger = None
-        if self._known_uid is not None and view.uid != self._known_uid:
-            view.stranger = (
-                f"this is not the cluster it was (kube-system has uid {view.uid or 'none'}, it had {self._known_uid}); "
-                f"if that is meant, give the KubeCluster another name"
-            )
-            self._log.error("another cluster answers", reason=view.stranger)
-
-    async def _remember_uid(self, uid: str) -> None:
-        try:
-            await self._keep_uid(uid)
-        except IsthmusError as error:
-            self._log.warning("the cluster's identity is not kept", error=str(error))
 
     def _stands_in(self, name: str) -> bool:
         node = self._world.view(self.name).nodes.get(name)

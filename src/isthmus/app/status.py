@@ -68,7 +68,9 @@ def statuses(
             "served": [device for device, observed in devices if identity in observed],
         }
     for key, one in accepted.items():
-        result.setdefault(key, {})["accepted"] = one.to_json()
+        # Claims come and go by themselves; an answer about one that has gone since is nobody's status.
+        if key in result or key[0] != "VirtualIP":
+            result.setdefault(key, {})["accepted"] = one.to_json()
     for key, waits in ending.items():
         result.setdefault(key, {})["ending"] = list(waits)
     return result
@@ -76,7 +78,7 @@ def statuses(
 
 def _cluster(world: World, name: str, joined: JoinedCluster | None, unjoined: str) -> dict[str, Any]:
     view = world.view(name)
-    failing = joined.session.failing() if joined is not None else unjoined
+    failing = joined.failing() if joined is not None else unjoined
     doubt = view.doubt()
     return {
         "reachable": failing is None and joined is not None,

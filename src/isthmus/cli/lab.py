@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -174,6 +175,9 @@ def kube(port: int, host: str, cluster_cidr: tuple[str, ...]) -> None:
 def _in_sandbox(arguments: list[str], inside: Callable[[], int]) -> int:
     """Run ``inside`` here if this is the lab's sandbox, else run this very command again in a fresh one."""
     from isthmus.lab.net.sandbox import in_sandbox, probe, run_in_sandbox
+
+    # An ordinary user's PATH on Debian lacks sbin, where ip, bridge and nft live.
+    os.environ["PATH"] = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
     if in_sandbox():
         return inside()

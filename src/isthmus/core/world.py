@@ -104,6 +104,17 @@ class ClusterView:
             touched.add(owner)
         return touched
 
+    def keys(self, kind: str) -> list[ObjectKey]:
+        """Return the keys of every object of a watched ``kind`` that is known."""
+        match kind:
+            case "nodes":
+                return [("", name) for name in self.nodes]
+            case "services":
+                return list(self.services)
+            case "endpointslices":
+                return list(self._slice_owner)
+        return [("", name) for name in self.namespaces]
+
     def services_on(self, node: str) -> Iterable[ObjectKey]:
         """Return the Services that have a pod on ``node``."""
         return tuple(self._on_node.get(node, ()))

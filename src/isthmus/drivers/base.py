@@ -82,6 +82,9 @@ class Driver(Protocol):
         What it sets has no owner and is never taken back. ``open`` and ``observe`` write nothing, so that looking is safe.
         """
 
+    async def vacate(self) -> None:
+        """Remove what only holds our things (a table, a folder) if nothing is in it any more; else do nothing."""
+
     async def close(self) -> None:
         """Let go of sockets and tasks; the device keeps what it holds."""
 

@@ -114,6 +114,9 @@ class MemoryDriver:
     async def prepare(self) -> None:
         """Do nothing: memory is always ready."""
 
+    async def vacate(self) -> None:
+        """Do nothing: there is no container to remove."""
+
     async def close(self) -> None:
         """Let go; what is held stays."""
         self.is_open = False

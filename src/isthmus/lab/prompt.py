@@ -1,6 +1,6 @@
 """A joined lab with a prompt in it: the shell says what to try, and leaving it ends the lab.
 
-Commands run in the sandbox's root namespace; ``in NAMESPACE COMMAND`` runs one elsewhere, and
+Commands run in the sandbox's root namespace; ``on NAMESPACE COMMAND`` runs one elsewhere, and
 ``isthmus`` runs on the gateway, where the controller is.
 """
 
@@ -25,14 +25,14 @@ The lab is up: {nodes} nodes with pods, gateway gw1 (Isthmus runs there), client
 Service default/web has {vip}.  Try:
 
   curl http://{vip}/                       from here goes nowhere: the clients are elsewhere
-  in client-near curl -s http://{vip}/     a client on the VIP's own segment, several times
-  in client-far curl -s http://{vip}/      a client behind the router
+  on client-near curl -s http://{vip}/     a client on the VIP's own segment, several times
+  on client-far curl -s http://{vip}/      a client behind the router
   isthmus status                           how everything stands
   isthmus plan                             what would change, and why
   isthmus explain node2                    hop by hop; also: a pod CIDR, a pod, {vip}, default/web
   kubectl get nodes,svc,endpointslices     if kubectl is installed
-  in gw1 ip route del 10.244.2.0/24        break something, then look again
-  in gw1 nft list ruleset                  what the gateway does
+  on gw1 ip route del 10.244.2.0/24        break something, then look again
+  on gw1 nft list ruleset                  what the gateway does
 
 exit (or Ctrl-D) ends the lab and removes every trace of it.
 """
@@ -74,7 +74,7 @@ def write_tools(joined: JoinedLab) -> Path:
     folder.mkdir(exist_ok=True)
     python = shlex.quote(sys.executable)
     state, config = shlex.quote(str(joined.state)), shlex.quote(str(joined.config))
-    _script(folder / "in", 'ns=$1; shift; exec ip netns exec "$ns" "$@"')
+    _script(folder / "on", 'ns=$1; shift; exec ip netns exec "$ns" "$@"')
     _script(
         folder / "isthmus",
         f"export ISTHMUS_STATUS_STATE={state} ISTHMUS_PLAN_STATE={state} ISTHMUS_EXPLAIN_STATE={state}\n"

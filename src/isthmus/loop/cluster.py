@@ -49,6 +49,9 @@ class Devices(Protocol):
     def serves(self, scope: Scope) -> bool:
         """Say whether some device carries out all that ``scope`` wants."""
 
+    def has_members(self, scopes: Iterable[Scope]) -> bool:
+        """Say whether some virtual server that ``scopes`` want has a member."""
+
     def complaint(self, scope: Scope) -> str | None:
         """Return why no device serves ``scope``, if a device has said so."""
 

@@ -32,6 +32,10 @@ PROJECTIONS: dict[str, Projection[Any]] = {
 }
 
 
+_EMPTY_PAUSE = 1.0
+"""Seconds until a list that is empty against expectation is looked at again."""
+
+
 class Heard(msgspec.Struct, frozen=True):
     """What a batch of changes means to others: scopes for devices, names for the cluster's own worker."""
 
@@ -86,7 +90,14 @@ class ClusterSession:
 
     async def _first(self, kind: str, informer: Informer[Any]) -> None:
         await informer.synced.wait()
-        self._world.view(self.name).pending.discard(kind)
+        # After a change of how the cluster is reached, the view still holds what the earlier session heard.
+        view = self._world.view(self.name)
+        while not len(informer) and view.keys(kind):
+            view.suspect[kind] = f"its list of {kind} is empty, and was not; what was known stays"
+            await asyncio.sleep(_EMPTY_PAUSE)
+        view.suspect.pop(kind, None)
+        self._changed(kind, [key for key in view.keys(kind) if informer.get(key) is None])
+        view.pending.discard(kind)
         self._log.info("read", kind=kind, objects=len(informer))
         self._read(kind)
 

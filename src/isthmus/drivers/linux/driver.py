@@ -129,6 +129,12 @@ class LinuxDriver:
             )
         await asyncio.to_thread(host.start_forwarding, await asyncio.to_thread(host.look))
 
+    async def vacate(self) -> None:
+        """Remove our nft table if it holds nothing any more."""
+        opened = self._opened()
+        async with self._busy:
+            await opened.table.remove_empty()
+
     async def close(self) -> None:
         """Let go of sockets and tasks; the host keeps what it holds."""
         opened, self._open = self._open, None

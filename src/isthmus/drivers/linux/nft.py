@@ -77,6 +77,10 @@ class Table:
         """Make the table, or put its rules right; free when it stands. Raises ``DeviceRefused`` with nft's words."""
         await asyncio.to_thread(self._ensure)
 
+    async def remove_empty(self) -> None:
+        """Remove the table if it is ours and holds nothing; free when there is none."""
+        await asyncio.to_thread(self._remove_empty)
+
     async def held(self) -> dict[str, Held]:
         """Return what the table holds, by identity; nothing while its rules are not as we wrote them."""
         return await asyncio.to_thread(self._read)
@@ -150,6 +154,16 @@ class Table:
             self._refresh()
             if not self._sound:
                 raise DeviceRefused(f"table inet {self.owner.table} does not read back as it was written")
+
+    def _remove_empty(self) -> None:
+        with self._lock:
+            self._refresh()
+            standing = next((table for table in self._netfilter.tables() if table.name == self.owner.table), None)
+            if standing is None or standing.comment != self.owner.table_comment() or self._held:
+                return
+            self._run(f"delete table inet {self.owner.table}\n")
+            self._held = None
+            _log.info("removed our table", table=self.owner.table)
 
     def _repair(self, comment: str) -> None:
         table, scratch = self.owner.table, f"scratch_{self.owner.table}"

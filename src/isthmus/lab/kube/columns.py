@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from isthmus.lab.kube.jsonpaths import find
 from isthmus.lab.kube.kinds import Resource
 
@@ -317,7 +319,9 @@ def _printed(resource: Resource) -> Layout:
             elif printed["type"] == "date":
                 row.append(since(found[0], now))
             elif printed["type"] == "string":
-                row.append(",".join(str(value).lower() if isinstance(value, bool) else str(value) for value in found))
+                # Anything but text is printed as JSON, as the real server's printer does.
+                texts = (value if isinstance(value, str) else msgspec.json.encode(value).decode() for value in found)
+                row.append(",".join(texts))
             else:
                 row.append(found[0])
         return row

@@ -129,7 +129,8 @@ class Service:
             return  # never ours, and nothing of ours is in it
         held = self._context.world.addresses_of(holder)
         state = self._state(service, name, held, decision)
-        shown = [a for a in held if state[0] == "True" or a in service.ingress] if ours else []
+        served = any(self._context.devices.serves(scope) for scope in self._scopes([name]))
+        shown = [a for a in held if served or a in service.ingress] if ours else []
         if tuple(shown) == service.ingress and (state if ours else None) == service.served:
             return
         await self._write(service, shown, state if ours else None)
@@ -150,6 +151,8 @@ class Service:
         complaints = sorted({found for scope in scopes if (found := self._context.devices.complaint(scope))})
         if any(self._context.devices.serves(scope) for scope in scopes):
             addresses = ", ".join(str(address) for address in held)
+            if not self._context.devices.has_members(scopes):
+                return "False", "NoEndpoints", f"{addresses}: no endpoint is ready; clients are refused"
             if complaints:
                 return "True", "PartlyServed", f"{addresses}: {'; '.join(complaints)}"
             return "True", "Served", addresses

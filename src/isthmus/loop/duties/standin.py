@@ -19,7 +19,7 @@ from isthmus.core.desire import path_of
 from isthmus.core.free_blocks import free_block
 from isthmus.core.ground import DEVICE_LABEL, Ground
 from isthmus.core.paths import flannel
-from isthmus.errors import KubeNotFound
+from isthmus.errors import KubeForbidden, KubeNotFound
 from isthmus.kube.kinds import CONFIGMAPS, NODES
 from isthmus.loop.cluster import Context
 from isthmus.model.facts import NodeFacts
@@ -100,6 +100,9 @@ class StandIn:
             try:
                 found = await self._context.client.get(CONFIGMAPS, name, namespace)
             except KubeNotFound:
+                continue
+            except KubeForbidden as error:
+                self._log.warning("flannel's net-conf.json may not be read", namespace=namespace, reason=str(error))
                 continue
             text = (found.get("data") or {}).get("net-conf.json", "")
             try:

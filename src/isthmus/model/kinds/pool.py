@@ -16,7 +16,6 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from isthmus.model.kinds.addresses import AddressRange, Family, Interval, IPAddress, IPRange, merged, without
-from isthmus.model.kinds.duration import Duration
 from isthmus.model.kinds.kind import Column, Kind, Part, Status, Whole, YesNo
 from isthmus.model.kinds.names import Name, Namespace
 from isthmus.model.kinds.selector import LabelSelector
@@ -91,9 +90,6 @@ class AddressPoolSpec(Part):
     auto_assign: YesNo = Field(
         default=True,
         description="Whether Services get an address unasked; otherwise only those that ask for this pool.",
-    )
-    cool_down: Duration = Field(
-        default=0.0, description="A freed address rests for so long before somebody else has it."
     )
     avoid_network_and_broadcast: YesNo = Field(
         default=False,
