@@ -21,6 +21,7 @@ from isthmus.app.device_places import DevicePlaces
 from isthmus.app.drivers import DRIVERS
 from isthmus.app.fleet import Fleet
 from isthmus.app.home.home import Home
+from isthmus.app.home.moving import move_in
 from isthmus.app.home.recollection import Recollection
 from isthmus.app.joining import Joining
 from isthmus.app.memory import NoMemory, SmallMemory, StateMemory, claimed
@@ -84,6 +85,7 @@ class Controller:
         self._heard = asyncio.Event()
         self._news: set[Key] = set()
         self._crash: asyncio.Future[None] | None = None
+        self._remembers = home is None
         self._problems: tuple[str, ...] = ()
         self._accepted: dict[Key, Acceptance] = {}
         self._configuration = Configuration(combined(Origin(), Origin()).snapshot)
@@ -151,7 +153,10 @@ class Controller:
 
     async def _when_home_is_read(self, home: Home) -> None:
         await home.ready.wait()
+        if self._state is not None:
+            await move_in(self._state, home)
         self.world.choices.update(await self._memory.choices())
+        self._remembers = True  # only now: who knows no choices takes annotations for leftovers
         self._hear(self._configuration.snapshot.objects.keys() | {("Controller", "controller")})
         await self._stopping.wait()
 
@@ -187,7 +192,7 @@ class Controller:
         files = files_origin(self.registry.snapshot()) if self.registry is not None else Origin()
         home = self.home.registry.origin() if self.home is not None else Origin()
         self._configuration = combined(files, home)
-        if self.home is not None and self.home.ready.is_set():
+        if self.home is not None and self._remembers:
             self.home.count(self._configuration)
         self._say(self._configuration.snapshot.problems)
         self._accepted = acceptances(self._configuration, lambda key: known(self.world, key) is not None)
@@ -205,7 +210,7 @@ class Controller:
         }
         if self._written.take(written, self._touch):
             self._allocator.forget()
-        if self.home is None or self.home.ready.is_set():
+        if self._remembers:
             await self._places.assign()
             self.world.config_doubt = None
         await self.fleet.follow()

@@ -17,7 +17,9 @@ import msgspec
 from isthmus.app import clusters
 from isthmus.app.drivers import DRIVERS
 from isthmus.app.memory import addresses_of, read_only
+from isthmus.app.origins import Configuration
 from isthmus.app.probing import ask
+from isthmus.app.taking import take_kinds
 from isthmus.core import attachment
 from isthmus.core.allocate import Allocator, holders
 from isthmus.core.choose import choose, neighbors_to_prove
@@ -31,12 +33,15 @@ from isthmus.drivers.base import Driver, ProbeTarget
 from isthmus.errors import InputError, IsthmusError
 from isthmus.loop.session import PROJECTIONS
 from isthmus.loop.snapshot import list_facts
-from isthmus.model.kinds import AddressPool, ClusterLink, EdgeDevice, KubeCluster, VirtualIP, vip_name
+from isthmus.model.kinds import ClusterLink, EdgeDevice, KubeCluster, VirtualIP, vip_name
 from isthmus.model.kinds.kind import Metadata
 from isthmus.model.kinds.vip import Holder, VirtualIPSpec
 from isthmus.model.plan import Plan
 from isthmus.registry.files import load
+from isthmus.registry.located import examine
+from isthmus.registry.problems import InputWarning
 from isthmus.registry.state import StateDirectory
+from isthmus.registry.watch import Snapshot
 
 
 class Oneshot:
@@ -94,19 +99,18 @@ class Oneshot:
 
     def _read_files(self) -> None:
         loaded = load(self._config, set(DRIVERS))
-        self.problems = list(loaded.problems)
-        for located in loaded.objects:
-            match located.object:
-                case KubeCluster() as cluster:
-                    self.world.cluster_kinds[cluster.name] = cluster
-                case EdgeDevice() as device:
-                    self.world.devices[device.name] = device
-                case ClusterLink() as link:
-                    self.world.links[link.name] = link
-                case AddressPool() as pool:
-                    self.world.pools[pool.name] = pool
-                case VirtualIP() as vip:
-                    self.world.put_vip(vip.name, vip)
+        located = {one.key: one for one in loaded.objects}
+        together, unusable = examine(located, loaded.broken)
+        found = [*loaded.problems, *together]
+        self.problems = [one for one in found if not isinstance(one, InputWarning)]
+        self.notes += [f"configuration: {one}" for one in found if isinstance(one, InputWarning)]
+        objects = {key: one.object for key, one in located.items()}
+        take_kinds(self.world, Configuration(Snapshot(objects, unusable=unusable)))
+        for kind, name in unusable:
+            self.notes.append(f"{kind} {name} cannot be used as it is, and is left out; what it has made stays")
+        for vip in objects.values():
+            if isinstance(vip, VirtualIP):
+                self.world.put_vip(vip.name, vip)
         self.world.config_doubt = None if loaded.readable else f"{self._config} cannot be read"
 
     def _read_state(self) -> None:

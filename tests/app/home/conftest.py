@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.app import controller, status_round
+from isthmus.app.home import finalizers, registry, writing
 from isthmus.app.home import home as home_module
 
 from .rig import Place, place
@@ -15,10 +16,15 @@ from .rig import Place, place
 
 @pytest.fixture(autouse=True)
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look more often than a real controller does; how long things wait for one another stays as it is."""
+    """Look and write more often than a real controller does; a test that needs the real pace sets it."""
     monkeypatch.setattr(controller, "_TELL", 0.05)
     monkeypatch.setattr(status_round, "_CALM", 0.3)
     monkeypatch.setattr(home_module, "_LOOK", 0.05)
+    monkeypatch.setattr(registry, "_LOOK", 0.05)
+    monkeypatch.setattr(finalizers, "_PAUSE", 0.1)
+    monkeypatch.setattr(writing, "_PAUSE", 0.1)
+    monkeypatch.setattr(writing, "_SETTLE", 0.05)
+    monkeypatch.setattr(writing, "_TICK", 0.05)
 
 
 @pytest.fixture

@@ -57,6 +57,7 @@ class HomeRegistry:
         self._readers: WeakSet[Changes] = WeakSet()
         self._good: dict[Key, Kind] = {}
         self._gone: dict[str, KubeCluster] = {}
+        self._wrong_claims: set[Key] = set()
         self._troubles: tuple[InputError, ...] = ()
         self._began = time.monotonic()
         self._log = get_logger("app")
@@ -171,8 +172,21 @@ class HomeRegistry:
         changed = {key for _, name in keys if self._take(key := (kind, name))}
         if kind == _CLAIMS:
             self.on_claims({name for _, name in keys})
+            if self._judge_claims((kind, name) for _, name in keys) and self.synced.is_set():
+                self._publish(())  # only what is wrong has changed
         elif changed and self.synced.is_set():
             self._publish(changed)
+
+    def _judge_claims(self, keys: Iterable[Key]) -> bool:
+        """Keep which claims do not parse; say whether that has changed."""
+        moved = False
+        for key in keys:
+            found = self.get(key)
+            wrong = found is not None and found.object is None
+            if wrong != (key in self._wrong_claims):
+                moved = True
+                (self._wrong_claims.add if wrong else self._wrong_claims.discard)(key)
+        return moved
 
     def _take(self, key: Key) -> bool:
         """Take one object as it stands now; say whether that is news for the configuration."""
@@ -186,7 +200,8 @@ class HomeRegistry:
             if before is None:
                 return True  # wrong from the start: there is a problem to show
             now = found.revived(before)
-        self._gone.pop(key[1], None) if key[0] == "KubeCluster" else None
+        if key[0] == "KubeCluster":
+            self._gone.pop(key[1], None)
         self._good[key] = now
         return found.object is None or now != before
 

@@ -28,7 +28,12 @@ from isthmus.telemetry import get_logger
 
 __all__ = ["StatusWriter"]
 
+_TICK = 0.25
+"""Seconds between two comparisons."""
+_SETTLE = 0.3
+"""Seconds that a first difference waits: changes come in bursts."""
 _PAUSE = 1.0
+"""Seconds between two writes to one object."""
 _LONGEST_PAUSE = 60.0
 _AT_ONCE = 8
 _A_ROUND = 200
@@ -56,16 +61,12 @@ class StatusWriter:
         registry: HomeRegistry,
         tell: Callable[[HomeObject, News], None],
         *,
-        settle: float = 0.3,
-        tick: float = 0.25,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._client = client
         self._registry = registry
         self._tell = tell
-        self._settle = settle
-        self._tick = tick
         self._clock = clock
         self._now = now
         self._wanted: Mapping[Key, Mapping[str, Any]] = {}
@@ -80,7 +81,7 @@ class StatusWriter:
     async def run(self) -> None:
         """Write what differs until cancelled."""
         while True:
-            await asyncio.sleep(self._tick)
+            await asyncio.sleep(_TICK)
             due = self._due()[:_A_ROUND]
             slots = asyncio.Semaphore(_AT_ONCE)
             await asyncio.gather(*(self._write(slots, found, self._entries[found.key]) for found in due))
@@ -103,7 +104,7 @@ class StatusWriter:
                 continue
             if entry.differs_since is None:
                 entry.differs_since = moment
-            if moment >= max(entry.differs_since + self._settle, entry.next_write):
+            if moment >= max(entry.differs_since + _SETTLE, entry.next_write):
                 due.append((entry.differs_since, key, found))
         return [found for _, _, found in sorted(due, key=lambda one: one[:2])]
 
