@@ -109,6 +109,7 @@ class JoinedCluster:
                 group.create_task(self.worker.run())
                 group.create_task(self._events.run())
                 group.create_task(self._ask_version())
+                group.create_task(self._wait_no_longer())
 
     async def _recognise(self) -> None:
         """Wait until this is the cluster it was before: nothing of another one behind the same URL is even read."""

@@ -58,7 +58,7 @@ async def test_a_wrong_edit_keeps_what_was_good(home: Place) -> None:
         home.put("KubeCluster", "prod", {**good, "loadBalancer": {"default": True}})
         await until(lambda: home.is_so("KubeCluster", "prod", "Accepted", "True", "Accepted"))
         await until(lambda: problems(running) == "")
-        assert sorted(reason for reason, _ in home.events("prod")) == ["Accepted", "NotAccepted"]
+        await until(lambda: sorted(reason for reason, _ in home.events("prod")) == ["Accepted", "NotAccepted"])
 
 
 async def test_an_object_wrong_from_the_start_hurts_only_itself(home: Place) -> None:
