@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -97,6 +97,57 @@ def test_a_device_that_fails_at_every_change_has_not_recovered() -> None:
 
     logs = story(tell, Bench(small()))
     assert events(logs, "device failed", "device recovered") == ["device failed", "device recovered"]
+
+
+def test_a_bug_of_ours_is_an_outage_and_no_end() -> None:
+    """A worker that trips over its own code says so, keeps trying with growing pauses, and recovers by itself."""
+
+    class Broken(MemoryDriver):
+        left = 5
+
+        async def observe(self, identities: Any = None) -> Any:
+            if self.left:
+                self.left -= 1
+                raise KeyError("a bug")
+            return await super().observe(identities)
+
+        async def close(self) -> None:
+            raise OSError("and this one, too")
+
+    rig = small()
+    rig.driver = Broken(facts=rig.driver.facts)
+
+    async def tell(bench: Bench) -> None:
+        async with bench.running():
+            await bench.until(lambda: bool(bench.worker.status.error))
+            assert bench.worker.status.error == "internal error: KeyError('a bug')"
+            assert not bench.worker.status.reachable
+            await bench.settled()
+            assert now() > 5, "the pauses grow"
+            assert bench.worker.status.error == ""
+
+    logs = story(tell, Bench(rig))
+    assert events(logs, "device worker crashed", "device recovered") == ["device worker crashed", "device recovered"]
+    assert any(entry.get("exc_info") for entry in logs), "with the place where it happened"
+
+
+def test_who_listens_cannot_stop_a_device() -> None:
+    """A bug in somebody who hears of passes is logged there and costs the device nothing."""
+
+    async def tell(bench: Bench) -> None:
+        heard = bench.passes
+
+        def listen(worker: object, scopes: Collection[Scope]) -> None:
+            heard.append(set(scopes))
+            raise LookupError("a bug")
+
+        bench.worker._on_pass = listen
+        async with bench.running():
+            await bench.settled()
+            assert (len(heard), bench.worker.status.error) == (1, "")
+
+    logs = story(tell, Bench(small()))
+    assert events(logs, "news of a pass was not taken", "device worker crashed") == ["news of a pass was not taken"]
 
 
 def test_a_device_down_at_start_is_waited_for() -> None:

@@ -9,8 +9,8 @@ choose   link               which path ``auto`` takes, once, with evidence from 
 service  namespace/name     the Service's addresses (claims), its status, what it is told
 ======== ================== =======================================================================
 
-A key that fails comes back by itself and holds up no other. An API that is away costs nothing but time: devices keep what
-they have, and nothing here ever deletes because something could not be read.
+A key that fails comes back by itself and holds up no other, also where the failure is a bug of ours. An API that is away
+costs nothing but time: devices keep what they have, and nothing here ever deletes because something could not be read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import msgspec
 
 from isthmus.core.ground import Ground
 from isthmus.core.world import World
-from isthmus.errors import DeviceError, InputError, IsthmusError, KubeError, KubeThrottled, StateError
+from isthmus.errors import IsthmusError, KubeThrottled
 from isthmus.kube.client import KubeClient
 from isthmus.loop.queue import KeyedQueue
 from isthmus.model.plan import Scope
@@ -71,7 +71,7 @@ class ClusterWorker:
         self._queue: KeyedQueue[ClusterKey] = KeyedQueue(first_pause=0.2)
         self._log = get_logger("loop").bind(cluster=name)
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        self._complained: set[ClusterKey] = set()
+        self._complained: dict[ClusterKey, str] = {}
         self._under_way: set[ClusterKey] = set()
         self._again: set[ClusterKey] = set()
 
@@ -79,6 +79,10 @@ class ClusterWorker:
         """Ask for those keys to be looked at."""
         for name in names:
             self._queue.add(ClusterKey(kind, name), delay)
+
+    def complaints(self) -> list[str]:
+        """Return what fails again and again, a sentence a key."""
+        return [f"{key.kind} {key.name}: {text}" for key, text in sorted(self._complained.items())]
 
     async def run(self) -> None:
         """Work until cancelled; different keys side by side (a bounded number), one key never twice at a time."""
@@ -95,11 +99,11 @@ class ClusterWorker:
     async def _one(self, key: ClusterKey) -> None:
         try:
             again = await self._duties[key.kind].look(key.name)
-        except (KubeError, StateError, DeviceError, InputError) as error:
+        except Exception as error:
             self._failed(key, error)
         else:
             self._queue.done(key)
-            self._complained.discard(key)
+            self._complained.pop(key, None)
             if again is not None:
                 self._queue.add(key, again)
         finally:
@@ -109,14 +113,20 @@ class ClusterWorker:
                 self._again.discard(key)
                 self._queue.add(key)
 
-    def _failed(self, key: ClusterKey, error: IsthmusError) -> None:
+    def _failed(self, key: ClusterKey, error: Exception) -> None:
         at_least = error.retry_after if isinstance(error, KubeThrottled) else 0.0
         pause = self._queue.failed(key, at_least=at_least)
-        if key not in self._complained and self._queue.failures(key) > 1:
-            self._complained.add(key)
-            self._log.warning(
-                "write failed", key=f"{key.kind} {key.name}", error=str(error), again_in=round(pause, 1)
+        if key in self._complained:
+            return
+        again = round(pause, 1)
+        if not isinstance(error, IsthmusError):
+            self._complained[key] = f"internal error: {error!r}"
+            self._log.error(
+                "crashed", key=f"{key.kind} {key.name}", error=repr(error), again_in=again, exc_info=error
             )
+        elif self._queue.failures(key) > 1:
+            self._complained[key] = str(error)
+            self._log.warning("write failed", key=f"{key.kind} {key.name}", error=str(error), again_in=again)
 
 
 class Context(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ import msgspec
 from isthmus.core.planner import DevicePlanner
 from isthmus.core.restore import restoring
 from isthmus.drivers.base import Driver, Outcome
-from isthmus.errors import DeviceError, IsthmusError
+from isthmus.errors import IsthmusError, StateError
 from isthmus.loop.queue import KeyedQueue
 from isthmus.model.plan import Plan, Refusal, Scope
 from isthmus.model.resources import AnyResource
@@ -106,16 +106,19 @@ class DeviceWorker:
         return bool(wanted) and all(identity in self.planner.observed for identity in wanted)
 
     async def run(self) -> None:
-        """Work until cancelled or :meth:`stop`; a failing device is logged once when it fails and once when it recovers."""
+        """Work until cancelled or :meth:`stop`; a failing device is logged once when it fails and once when it recovers.
+
+        A bug of ours is a failure like any other: it is said, and tried again, and no other device hears of it.
+        """
         while not self._stop.is_set():
             try:
                 await self.driver.open()
                 await self._work()
                 return
-            except IsthmusError as error:
+            except Exception as error:
                 self._failed(error)
-                await self.driver.close()
-                pause = 0.5 * 2 ** min(self._failures, 6) if isinstance(error, DeviceError) else 1.0
+                await self._let_go()
+                pause = 1.0 if isinstance(error, StateError) else 0.5 * 2 ** min(self._failures, 6)
                 await self._stopped_within(min(30.0, pause))
 
     async def stop(self) -> None:
@@ -125,12 +128,28 @@ class DeviceWorker:
 
     # --- one device's life --------------------------------------------------------------------------------------
 
-    def _failed(self, error: IsthmusError) -> None:
-        if self._failures == 0:
-            self._log.warning("device failed", error=str(error))
+    def _failed(self, error: Exception) -> None:
+        text = str(error) if isinstance(error, IsthmusError) else f"internal error: {error!r}"
+        if text != self.status.error and not isinstance(error, IsthmusError):
+            self._log.error("device worker crashed", error=text, exc_info=error)
+        elif self._failures == 0:
+            self._log.warning("device failed", error=text)
         self._failures += 1
-        self.status = msgspec.structs.replace(self.status, reachable=False, in_sync=False, error=str(error))
-        self._on_pass(self, ())
+        self.status = msgspec.structs.replace(self.status, reachable=False, in_sync=False, error=text)
+        self._tell(())
+
+    async def _let_go(self) -> None:
+        try:
+            await self.driver.close()
+        except Exception as error:
+            self._log.error("the device could not be let go of", error=repr(error), exc_info=error)
+
+    def _tell(self, scopes: Collection[Scope]) -> None:
+        """Say that a pass over ``scopes`` is over; who listens must not be able to stop the device."""
+        try:
+            self._on_pass(self, scopes)
+        except Exception as error:
+            self._log.error("news of a pass was not taken", error=repr(error), exc_info=error)
 
     async def _stopped_within(self, seconds: float) -> None:
         try:
@@ -208,7 +227,7 @@ class DeviceWorker:
             refusals=tuple(refusal.describe() for refusal in self.planner.all_refusals),
             held=tuple(item.describe() for _, item in sorted(self.planner.held.items())),
         )
-        self._on_pass(self, self.planner.asked | {scope for change in plan.changes for scope in change.scopes})
+        self._tell(self.planner.asked | {scope for change in plan.changes for scope in change.scopes})
 
     def _is_wanting(self) -> bool:
         """Say whether the device is not known to hold all it should; what could not be worked out yet is not known."""

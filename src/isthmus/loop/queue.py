@@ -16,6 +16,8 @@ from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 KeyT = TypeVar("KeyT", bound=Hashable)
+_SLACK = 64
+"""So many turns that nobody waits for any more are left lying in the heap."""
 
 
 class KeyedQueue(Generic[KeyT]):
@@ -45,6 +47,10 @@ class KeyedQueue(Generic[KeyT]):
             return
         self._due[key] = due
         heapq.heappush(self._heap, (due, next(self._serial), key))
+        if len(self._heap) > 2 * len(self._due) + _SLACK:
+            # A key that was brought forward leaves its later turn behind: a slow timer that is always overtaken.
+            self._heap = [turn for turn in self._heap if self._due.get(turn[2]) == turn[0]]
+            heapq.heapify(self._heap)
         self._wake.set()
 
     def failed(self, key: KeyT, *, at_least: float = 0.0) -> float:
