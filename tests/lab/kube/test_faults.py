@@ -78,6 +78,17 @@ async def test_empty_lists(client: Client, api: KubeApi) -> None:
     assert len((await client.get(NODES))[1]["items"]) == 1
 
 
+async def test_streamed_lists_can_be_empty_too(client: Client, api: KubeApi) -> None:
+    """A watch that begins with the list shows nothing and then the list's end."""
+    api.put(node("a"))
+    api.faults.empty_lists("nodes")
+    how = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
+    watch = await client.watch(NODES, **how)
+    kind, end = await watch.next()
+    assert kind == "BOOKMARK"
+    assert end["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
 async def test_latency(client: Client, api: KubeApi) -> None:
     """Matching requests are late, others are not."""
     api.faults.delay(0.1, verb="list")

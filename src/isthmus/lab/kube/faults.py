@@ -88,7 +88,7 @@ class Faults:
         self._denied.discard((user, verb, resource))
 
     def empty_lists(self, resource: str, count: int = 1) -> None:
-        """Answer the next ``count`` lists of ``resource`` with no items, and success."""
+        """Answer the next ``count`` lists of ``resource``, streamed ones too, with no items, and success."""
         self._emptied[resource] = count
 
     def clear(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -208,6 +208,8 @@ class Front:
                 return await stream_error(request, error)
             raise
         start.watcher.frozen = self.faults.freeze_new
+        if query.initial_events and self.faults.is_emptied(resource.plural):
+            start = replace(start, opening=iter(()))
         try:
             return await Stream(resource, query, start, lambda: store.rv, self.bookmark_every).run(
                 request, table=form == "table"
