@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 
 from isthmus.lab.net.matrix import reach, spread
-from packets.joining import CLIENT_FAR, CLIENT_NEAR, GATEWAY, Load, Rig, eventually, joined_lab, until
+from packets.joining import CLIENT_FAR, CLIENT_NEAR, GATEWAY, Rig, eventually, joined_lab, until
+from packets.watching import Load
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -13,7 +13,8 @@ from isthmus.lab.net.clients import Why, ask_udp, fetch
 from isthmus.lab.net.matrix import spread
 from isthmus.lab.net.netns import socket_in
 from isthmus.lab.net.topology import Address
-from packets.joining import CLIENT_FAR, CLIENT_NEAR, Load, Rig, eventually, joined_lab
+from packets.joining import CLIENT_FAR, CLIENT_NEAR, Rig, eventually, joined_lab
+from packets.watching import Load
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -60,12 +60,14 @@ async def joined(request: pytest.FixtureRequest) -> AsyncIterator[Joined]:
     """Return a joined lab of two nodes with two Services."""
     path, families, cidrs = request.param
     shape = {"nodes": 2, "families": FAMILIES[families], "pod_cidrs_per_node": cidrs}
-    async with joined_lab(path, more_cidrs=cidrs > 1, **shape) as rig:
-        async with Announcements(rig.lab.topology.client_near) as heard:
-            ports = ((80, "TCP"), (53, "UDP"), (36412, "SCTP"))
-            vips = await rig.serve(ports=ports)
-            routed = await rig.serve("routed", annotations={"isthmus.dev/pool": "routed"})
-            yield Joined(rig, path, vips, routed, heard)
+    async with (
+        joined_lab(path, more_cidrs=cidrs > 1, **shape) as rig,
+        Announcements(rig.lab.topology.client_near) as heard,
+    ):
+        ports = ((80, "TCP"), (53, "UDP"), (36412, "SCTP"))
+        vips = await rig.serve(ports=ports)
+        routed = await rig.serve("routed", annotations={"isthmus.dev/pool": "routed"})
+        yield Joined(rig, path, vips, routed, heard)
 
 
 async def test_the_gateway_reaches_every_pod(joined: Joined) -> None:

@@ -8,7 +8,8 @@ import pytest
 import pytest_asyncio
 
 from isthmus.lab.net.matrix import spread
-from packets.joining import CLIENT_FAR, CLIENT_NEAR, Load, Quiet, Rig, joined_lab
+from packets.joining import CLIENT_FAR, CLIENT_NEAR, Rig, joined_lab
+from packets.watching import Load, Quiet
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
