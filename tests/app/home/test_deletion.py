@@ -5,10 +5,15 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from isthmus.app.fleet import Fleet
+from isthmus.app.home import leftovers
+from isthmus.app.memory import NoMemory
+from isthmus.core.world import World
 from isthmus.lab.kube import ApiError
+from isthmus.model.kinds import ClusterLink, EdgeDevice, parse
 from isthmus.model.resources import Route
 
-from .rig import Place, holds, node, until
+from .rig import Place, holds, node, thing, until
 
 ALL = ["10.244.1.0/24", "10.244.2.0/24", "10.244.3.0/24"]
 FINALIZER = "isthmus.dev/cleanup"
@@ -45,6 +50,28 @@ async def test_a_deleted_link_is_cleaned_up_and_goes(home: Place) -> None:
         await until(lambda: home.find("ClusterLink", "other") is None)
         assert home.routes() == ["10.244.1.0/24"]
         assert home.device("gw1").writes == writes + 2
+
+
+async def test_nothing_is_let_go_before_anybody_has_looked() -> None:
+    """Just after a start no device has been looked at, and that is no proof that nothing is left on it."""
+    world = World()
+    fleet = Fleet(world, NoMemory(), passed=lambda device, scopes: None, moved=lambda device: None)
+    device = parse(thing("EdgeDevice", "gw1", {"driver": "memory"})).object
+    link = parse(thing("ClusterLink", "main", selecting("a"), deletionTimestamp="2026-01-01T00:00:00Z")).object
+    assert isinstance(device, EdgeDevice)
+    assert isinstance(link, ClusterLink)
+    world.devices["gw1"] = device
+    assert leftovers.of_link(world, fleet, "unparsable") == ["gw1 is not started yet"]
+    world.links["main"] = link
+    assert leftovers.of_link(world, fleet, "main") == ["gw1 is not started yet"]
+    assert leftovers.of_device(world, fleet, "gw1") == ["its deletion has not been taken up yet"]
+    await fleet.follow()
+    try:
+        assert leftovers.of_link(world, fleet, "main") == ["gw1 has not been looked at yet"]
+        await until(lambda: fleet.workers["gw1"].status.passes > 0)
+        assert leftovers.of_link(world, fleet, "main") == []
+    finally:
+        await fleet.stop()
 
 
 async def test_a_foreign_finalizer_is_left_alone(home: Place) -> None:

@@ -29,10 +29,11 @@ def of_link(world: World, fleet: Fleet, name: str) -> list[str]:
     link = world.links.get(name)
     if link is not None and link.metadata.deletion_timestamp is None:
         return ["its deletion has not been taken up yet"]
-    left: list[str] = []
+    # Of a link that never parsed nobody knows its devices, so it may be any.
+    devices = world.devices.keys() if link is None else world.devices.keys() & set(link.spec.devices)
+    left = [f"{device} is not started yet" for device in sorted(devices - fleet.workers.keys())]
     for device, worker in sorted(fleet.workers.items()):
-        # Of a link that never parsed nobody knows its devices, so it may be any.
-        if link is None or device in link.spec.devices or _owned_by(worker.planner, name):
+        if device in devices or _owned_by(worker.planner, name):
             left += _on_device(worker, _of_link_on(worker.planner, name), _wanted(worker.planner, name))
     if link is not None:
         left += _in_cluster(world, link, None)
