@@ -300,9 +300,10 @@ class DevicePlanner:
                     continue
             else:
                 self._disown(identity)
-            step = compare(
-                identity, verdict, spelled.resources.get(identity), self.observed.get(identity), self.foreign
-            )
+            standing = self.observed.get(identity)
+            step = compare(identity, verdict, spelled.resources.get(identity), standing, self.foreign)
+            if standing is not None and self._taken(standing) is not None:
+                step = Change("delete", identity, standing, None)
             if isinstance(step, Conflict):
                 conflicts.append(step)
             elif step is not None:
@@ -345,12 +346,20 @@ class DevicePlanner:
         link = stands_on(resource)
         if link is not None and (holder := self._missing(link)) is not None:
             return f"there is no {link} to put it on: {holder}"
-        if isinstance(resource, VirtualServer):
-            # Else a pool that holds the device's own address would take the packets that are meant for the device.
-            vip = f"vip {resource.address}"
-            if vip in self.foreign and vip not in self.observed:
-                return f"its address is not ours to serve: {self.foreign[vip]}"
+        if (holder := self._taken(resource)) is not None:
+            return f"its address is not ours to serve: {holder}"
         return None
+
+    def _taken(self, resource: AnyResource) -> str | None:
+        """Return whose the address of a virtual server is if it is not ours, or none.
+
+        Else a pool that holds the device's own address would take the packets that are meant for the device. One that
+        stands goes, too: whether the address or the server came first must not matter.
+        """
+        if not isinstance(resource, VirtualServer):
+            return None
+        vip = f"vip {resource.address}"
+        return self.foreign.get(vip) if vip not in self.observed else None
 
     def _allowed(self, changes: list[Change], now: float) -> tuple[list[Change], list[Held]]:
         kind = self.world.devices.get(self.device)
