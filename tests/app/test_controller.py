@@ -87,17 +87,24 @@ async def test_what_is_gone_leaves_the_status(files: Files) -> None:
         await until(lambda: ("AddressPool", "old") not in files.said())
 
 
-async def test_an_error_of_ours_ends_the_process(files: Files) -> None:
-    """A worker that dies by a bug takes the process along, so that whoever supervises it starts it anew."""
+async def test_an_error_of_ours_is_one_devices_trouble(files: Files) -> None:
+    """A device's worker that trips over a bug says so in its status and tries again; the process goes on."""
 
     class Broken(MemoryDriver):
-        async def observe(self, identities: Any = None) -> Observation:
-            raise LookupError("a bug")
+        left = 2
 
-    async with files.controller(Broken) as task:
-        with pytest.raises(LookupError, match="a bug"):
-            async with asyncio.timeout(10):
-                await asyncio.shield(task)
+        async def observe(self, identities: Any = None) -> Observation:
+            if self.left:
+                self.left -= 1
+                raise LookupError("a bug")
+            return await super().observe(identities)
+
+    broken = Broken()
+    async with files.controller(lambda: broken) as task:
+        await until(lambda: files.state.exists() and ("EdgeDevice", "gw1") in files.said())
+        await until(lambda: "LookupError('a bug')" in files.said()["EdgeDevice", "gw1"]["message"])
+        await until(lambda: files.said()["EdgeDevice", "gw1"]["inSync"] is True)
+        assert not task.done()
 
 
 async def test_a_missing_kubeconfig_is_waited_for(

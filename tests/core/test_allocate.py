@@ -352,3 +352,21 @@ def test_a_full_large_pool_is_searched_once(rig: Rig) -> None:
     for _ in range(100):
         assert not allocator.decide(("east", "shop", "a")).claims
     assert looked < 5000
+
+
+def test_nobody_is_proposed_what_is_under_way() -> None:
+    """While the store is asked for an address others are proposed the next; one that it refused is free again."""
+    rig = Rig()
+    put_kind(rig.world, document("AddressPool", "small", POOLS["small"][0]))
+    rig.put(service("shop/a", 80), service("shop/b", 80))
+    rig.world.put_namespace("east", "shop", NamespaceFacts("shop"))
+    allocator = Allocator(rig.world)
+    first = allocator.decide(("east", "shop", "a")).claims
+    with allocator.proposing(first):
+        second = allocator.decide(("east", "shop", "b")).claims
+    again = allocator.decide(("east", "shop", "b")).claims
+    assert [str(claim.address) for claim in (*first, *second, *again)] == [
+        "192.0.2.100",
+        "192.0.2.101",
+        "192.0.2.100",
+    ]

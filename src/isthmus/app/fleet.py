@@ -20,6 +20,10 @@ from isthmus.model.plan import Plan, Scope
 from isthmus.model.resources import VirtualServer
 
 
+_GRACE = 10.0
+"""Seconds that a device has to finish the change under way when its worker ends."""
+
+
 class CountingPlanner(DevicePlanner):
     """A planner that remembers its last plan with anything in it, and when that was, for people to see."""
 
@@ -73,12 +77,12 @@ class Fleet:
 
     async def follow(self) -> None:
         """Start workers for new devices, stop those of devices that are gone, start anew those wired differently."""
-        for name in [name for name in self.workers if name not in self._world.devices]:
-            await self._end(name)
-        for name, device in self._world.devices.items():
-            made = self._made_for.get(name)
-            if made is not None and (made.spec.driver, made.spec.linux) != (device.spec.driver, device.spec.linux):
-                await self._end(name)
+        devices = self._world.devices
+        # All at once: a device that hangs in its last change must not hold up the end or the beginning of others twice.
+        await asyncio.gather(
+            *(self._end(name) for name, made in list(self._made_for.items()) if _other_way(made, devices.get(name)))
+        )
+        for name, device in devices.items():
             if name not in self.workers:
                 self._begin(name, device)
 
@@ -117,12 +121,12 @@ class Fleet:
     async def _finish(worker: DeviceWorker, task: asyncio.Task[None]) -> None:
         await worker.stop()
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(_GRACE):
                 await asyncio.gather(task, return_exceptions=True)
         except TimeoutError:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        await worker.driver.close()
+        await worker.let_go()
 
     # --- what the devices are told ------------------------------------------------------------------------------
 
@@ -194,6 +198,11 @@ class Fleet:
             self._facts[name] = _places(worker.planner.facts)
             self._moved(name)
         self._passed(name, scopes)
+
+
+def _other_way(made: EdgeDevice, device: EdgeDevice | None) -> bool:
+    """Say whether the worker made for ``made`` is not the one that ``device`` needs now."""
+    return device is None or (made.spec.driver, made.spec.linux) != (device.spec.driver, device.spec.linux)
 
 
 def _places(facts: DeviceFacts) -> DeviceFacts:

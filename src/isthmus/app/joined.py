@@ -11,7 +11,7 @@ from isthmus.app.fleet import Fleet
 from isthmus.core.allocate import Allocator, holders
 from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL
-from isthmus.core.world import Choice, World
+from isthmus.core.world import WATCHED, Choice, World
 from isthmus.errors import IsthmusError
 from isthmus.kube.client import KubeClient
 from isthmus.kube.events import EventWriter, Regarding
@@ -31,6 +31,10 @@ _PATIENCE = 15.0
 
 _AGAIN = 2.0
 """Seconds until a cluster that could not be recognised is asked again."""
+
+_LONGEST_PAUSE = 60.0
+_HEALTHY = 60.0
+"""Seconds after which a crash is the first one again."""
 
 
 class JoinedCluster:
@@ -52,8 +56,10 @@ class JoinedCluster:
         keep_choice: Callable[[str, Choice], Awaitable[None]],
         keep_uid: Callable[[str], Awaitable[None]],
         known_uid: str | None,
+        freed: Callable[[], None] = lambda: None,
         crashed: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
+        """``freed`` has all that wait for an address looked at; ``crashed`` hears of an end that nobody asked for."""
         self.name = name
         self.client = client
         self.version = ""
@@ -67,13 +73,19 @@ class JoinedCluster:
         self._passes: dict[str, int] | None = None
         self._log = get_logger("app").bind(cluster=name)
         self._task: asyncio.Task[None] | None = None
-        self._events = EventWriter(client)
-        context = Context(name, world, client, fleet, self._touch, time.time)
+        self._allocator, self._claims, self._freed = allocator, claims, freed
+        self._keep_choice = keep_choice
+        self._make()
+
+    def _make(self) -> None:
+        """Make the parts that follow the cluster and write into it, with nothing in them."""
+        self._events = EventWriter(self.client)
+        context = Context(self.name, self._world, self.client, self._fleet, self._touch, time.time)
         self.attach = Attach(context)
-        self.choose = Choose(context, fleet.probe, keep_choice)
-        self.service = Service(context, allocator, claims, self._tell)
+        self.choose = Choose(context, self._fleet.probe, self._keep_choice)
+        self.service = Service(context, self._allocator, self._claims, self._tell, self._freed)
         self.worker = ClusterWorker(
-            name,
+            self.name,
             {
                 "attach": self.attach,
                 "standin": EndingStandIn(context, StandIn(context)),
@@ -81,7 +93,7 @@ class JoinedCluster:
                 "service": self.service,
             },
         )
-        self.session = ClusterSession(name, client, world, heard=self._heard, read=self._read)
+        self.session = ClusterSession(self.name, self.client, self._world, heard=self._heard, read=self._read)
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -102,6 +114,22 @@ class JoinedCluster:
             self._crashed(error)
 
     async def _run(self) -> None:
+        """Follow the cluster; where a bug of ours ends that, say so and begin anew from nothing, ever more slowly."""
+        clock, failures = asyncio.get_running_loop().time, 0
+        while True:
+            began = clock()
+            try:
+                await self._follow()
+            except Exception as error:
+                failures = 0 if clock() - began > _HEALTHY else failures + 1
+                pause = min(_AGAIN * 2 ** min(failures, 10), _LONGEST_PAUSE)
+                self._trouble = f"internal error: {_first(error)!r}; tried again in {pause:.0f} s"
+                self._log.error("following the cluster crashed", again_in=pause, exc_info=error)
+                await asyncio.sleep(pause)
+            self._world.view(self.name).pending.update(WATCHED)  # what was heard stays, unconfirmed
+            self._make()
+
+    async def _follow(self) -> None:
         async with self.client:
             await self._recognise()
             async with asyncio.TaskGroup() as group:
@@ -245,3 +273,11 @@ class JoinedCluster:
     def _tell(self, service: ServiceFacts, reason: str, message: str, *, warning: bool) -> None:
         regarding = Regarding("v1", "Service", service.name, service.namespace, service.uid)
         self._events.tell(regarding, reason, message, warning=warning)
+
+
+def _first(error: Exception) -> BaseException:
+    """Return the first error in a group of them: what ended the others."""
+    found: BaseException = error
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found

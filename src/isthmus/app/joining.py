@@ -1,7 +1,8 @@
 """The clusters as they are configured now: joins what is new, lets go of what is gone, joins anew what is reached otherwise.
 
 Letting go takes nothing back, neither from the cluster nor from a device; its facts stay, unconfirmed. The one confusing
-thing: a cluster that cannot even be addressed (its kubeconfig is not there) is no error of anybody else; it is tried again.
+thing: a cluster that cannot even be addressed (its kubeconfig is not there, our memory of it cannot be read) is no error of
+anybody else; it is tried again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from isthmus.app.joined import JoinedCluster
 from isthmus.app.memory import SmallMemory
 from isthmus.core.allocate import Allocator
 from isthmus.core.world import WATCHED, Choice, Holder, World
-from isthmus.errors import InputError
+from isthmus.errors import IsthmusError
 from isthmus.loop.duties.service import Claims
 from isthmus.model.kinds import KubeCluster
 from isthmus.model.plan import Scope
@@ -60,14 +61,15 @@ class Joining:
                 continue
             try:
                 await self._join(name, kind)
-            except InputError as error:
+            except IsthmusError as error:
                 unjoined[name] = str(error)
                 if self.unjoined.get(name) != str(error):
-                    self._log.error("cluster cannot be reached as written", cluster=name, error=str(error))
+                    self._log.error("cluster cannot be joined yet", cluster=name, error=str(error))
         self.unjoined = unjoined
 
     async def _join(self, name: str, kind: KubeCluster) -> None:
         client = clusters.client(kind)
+        known_uid = (await self._memory.uids()).get(name)
         self._made_for[name] = kind
         joined = self.clusters[name] = JoinedCluster(
             name,
@@ -78,7 +80,8 @@ class Joining:
             self._claims,
             keep_choice=self._keep_choice,
             keep_uid=lambda uid: self._memory.keep_uid(name, uid),
-            known_uid=(await self._memory.uids()).get(name),
+            known_uid=known_uid,
+            freed=lambda: self.look_at_service(None),
             crashed=self._crashed,
         )
         joined.start()

@@ -89,6 +89,7 @@ def _cluster(world: World, name: str, joined: JoinedCluster | None, unjoined: st
         "message": failing or doubt or "in sync",
         "inSync": failing is None and doubt is None,
         "skipped": _broken(joined),
+        "failing": _few(tuple(joined.worker.complaints())) if joined is not None else [],
         "watches": {kind: kind not in view.pending for kind in WATCHED},
     }
 

@@ -90,7 +90,7 @@ def _print(by_kind: dict[str, dict[str, Any]], newest: float) -> None:
 
 
 def _remarks(by_kind: dict[str, dict[str, Any]]) -> list[tuple[str, str, str, str]]:
-    labels = ("problems", "conflicts", "refused", "held", "waiting", "silent", "skipped")
+    labels = ("problems", "conflicts", "refused", "held", "waiting", "silent", "skipped", "failing")
     found = []
     for kind, objects in by_kind.items():
         for name, value in objects.items():

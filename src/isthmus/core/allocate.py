@@ -10,7 +10,8 @@ free address of the fitting pool with the highest priority.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import msgspec
 
@@ -58,10 +59,26 @@ class Allocator:
         self._world = world
         self._floor: dict[tuple[str, Family], tuple[AddressPool, int]] = {}
         self._releases = world.releases
+        self._under_way: set[str] = set()
 
     def forget(self) -> None:
         """Drop the shortcut; a claim that the world saw go and a pool that was replaced drop it by themselves."""
         self._floor.clear()
+
+    @contextmanager
+    def proposing(self, claims: Iterable[Claim]) -> Iterator[None]:
+        """Propose the addresses of ``claims`` to nobody else meanwhile: the store is asked, and that takes time.
+
+        Without this all Services that are decided side by side would be proposed the same lowest free address.
+        """
+        names = {vip_name(claim.address) for claim in claims}
+        self._under_way |= names
+        try:
+            yield
+        finally:
+            self._under_way -= names
+            if not names <= self._world.vips.keys():
+                self.forget()  # the shortcut may have gone past what was not taken after all
 
     def doubt(self, cluster: str) -> str | None:
         """Return why nothing may be allocated or released for ``cluster`` now, or none."""
@@ -120,7 +137,7 @@ class Allocator:
             wanted = f"pool {service.pool}" if service.pool else "a pool"
             return Refused("NoPool", f"there is no {wanted} that this Service may use", waiting=True)
         for address in service.ingress:
-            if address.version == family and vip_name(address) not in self._world.vips:
+            if address.version == family and self._is_free(address):
                 pool = next((pool for pool in pools if pool.spec.contains(address)), None)
                 if pool is not None:
                     return [Claim(address, pool.name, holder)]
@@ -156,12 +173,16 @@ class Allocator:
         for first, last in pool.spec.addresses(family):
             for number in range(max(first, floor), last + 1):
                 address = address_of(number, family)
-                if vip_name(address) not in self._world.vips:
+                if self._is_free(address):
                     self._floor[pool.name, family] = (pool, number)
                     return address
                 floor = number + 1
         self._floor[pool.name, family] = (pool, floor)  # a full pool is not searched again for everybody who waits
         return None
+
+    def _is_free(self, address: IPAddress) -> bool:
+        name = vip_name(address)
+        return name not in self._world.vips and name not in self._under_way
 
 
 def holders(world: World, cluster: str) -> Iterable[Holder]:

@@ -117,7 +117,7 @@ class DeviceWorker:
                 return
             except Exception as error:
                 self._failed(error)
-                await self._let_go()
+                await self.let_go()
                 pause = 1.0 if isinstance(error, StateError) else 0.5 * 2 ** min(self._failures, 6)
                 await self._stopped_within(min(30.0, pause))
 
@@ -138,7 +138,8 @@ class DeviceWorker:
         self.status = msgspec.structs.replace(self.status, reachable=False, in_sync=False, error=text)
         self._tell(())
 
-    async def _let_go(self) -> None:
+    async def let_go(self) -> None:
+        """Close the driver; whatever that ends in, the device is let go of."""
         try:
             await self.driver.close()
         except Exception as error:

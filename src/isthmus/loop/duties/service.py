@@ -6,7 +6,7 @@ it. What a Service no longer may have is given back, and whoever waits for an ad
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -54,11 +54,15 @@ class Tell(Protocol):
 class Service:
     """Looks at one Service (named ``namespace/name``)."""
 
-    def __init__(self, context: Context, allocator: Allocator, claims: Claims, tell: Tell) -> None:
+    def __init__(
+        self, context: Context, allocator: Allocator, claims: Claims, tell: Tell, freed: Callable[[], None]
+    ) -> None:
+        """``freed`` has every Service of every cluster looked at that waits for an address: pools are shared."""
         self._context = context
         self._allocator = allocator
         self._claims = claims
         self._tell = tell
+        self._freed = freed
         self._log = get_logger("loop").bind(cluster=context.cluster)
         self.waiting: dict[str, str] = {}
         self._said: dict[str, tuple[str, str]] = {}
@@ -70,8 +74,13 @@ class Service:
         if self._allocator.doubt(self._context.cluster) is not None:
             return None  # looked at again once the cluster is read
         decision = self._allocator.decide(holder)
-        for claim in decision.claims:
-            await self._claim(claim)
+        try:
+            with self._allocator.proposing(decision.claims):
+                for claim in decision.claims:
+                    await self._claim(claim)
+        except Exception:
+            self._freed()  # somebody may have been told meanwhile that nothing is free
+            raise
         for vip in decision.release:
             await self._release(vip)
         if decision.refused:
@@ -113,7 +122,7 @@ class Service:
         self._log.info("address given back", address=str(vip.spec.address), was=str(vip.spec.holder))
         self._context.touch(self._context.world.put_vip(name, None))
         self._allocator.forget()
-        self._context.touch(self._scopes(sorted(self.waiting)))
+        self._freed()
 
     def _scopes(self, names: Iterable[str]) -> set[Scope]:
         links = self._context.world.links_of_cluster(self._context.cluster)
@@ -122,6 +131,8 @@ class Service:
     async def _show(self, name: str, holder: Holder, decision: Decision) -> None:
         service = self._context.world.view(holder[0]).services.get((holder[1], holder[2]))
         kind = self._context.world.cluster_kinds.get(holder[0])
+        if service is None:
+            self._said.pop(name, None)
         if service is None or kind is None or service.deleting:
             return
         ours = is_ours(service, kind)
@@ -134,7 +145,9 @@ class Service:
         if tuple(shown) == service.ingress and (state if ours else None) == service.served:
             return
         await self._write(service, shown, state if ours else None)
-        if ours and state[0] != "True" and self._said.get(name) != (state[1], state[2]):
+        if not ours or state[0] == "True":
+            self._said.pop(name, None)  # should the same trouble come back, that is news
+        elif self._said.get(name) != (state[1], state[2]):
             self._said[name] = (state[1], state[2])
             if state[1] not in ("Programming",):
                 self._tell(service, state[1], state[2], warning=True)
