@@ -144,6 +144,8 @@ async def test_when_to_come_back(api: StubApi, client: KubeClient) -> None:
         (status(429, "TooManyRequests"), 1, 1),
         (status(429, "TooManyRequests", headers={"Retry-After": "86400"}), 300, 300),
         (status(429, "TooManyRequests", headers={"Retry-After": "soon"}), 1, 1),
+        (status(429, "TooManyRequests", headers={"Retry-After": "9" * 400}), 300, 300),
+        (status(429, "TooManyRequests", headers={"Retry-After": f"1 Jan 2030 00:00:00 +{'9' * 20}"}), 1, 1),
         (web.json_response({"kind": "Status", "code": 429, "details": {"retryAfterSeconds": 4}}, status=429), 4, 4),
     ]
     for answer, least, most in cases:

@@ -259,12 +259,24 @@ async def test_one_bad_object_hurts_only_itself(api: StubApi, watching: Start) -
     assert ("", "odd") not in watched.informer.broken
 
 
-async def test_garbage_in_the_stream_reconnects(api: StubApi, watching: Start) -> None:
-    """A line that is no event ends that watch, not the informer."""
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"<html>gateway time-out</html>",
+        b'{"type": "BOOKMARK", "object": {"metadata": null}}',
+        b'{"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": 7}}}',
+        b'{"type": "BOOKMARK"}, ',
+        b'{"type": "ADDED", "object": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"type": "ERROR", "object": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"type": "ERROR", "object": {"kind": "Status", "code": -1, "message": 7}}',
+    ],
+)
+async def test_garbage_in_the_stream_reconnects(api: StubApi, watching: Start, line: bytes) -> None:
+    """A line that is no event ends that watch at most, never the informer."""
     fill(api, 1)
     watched = watching()
     await eventually(lambda: api.watchers)
-    api.send(b"<html>gateway time-out</html>\n")
+    api.send(line + b"\n")
     api.put("nodes", "later")
     await eventually(lambda: "later" in watched.names)
 

@@ -21,6 +21,7 @@ from isthmus.errors import (
     KubeThrottled,
     KubeUnauthorized,
 )
+from isthmus.kube.decoding import UNDECODABLE
 
 LONGEST_WAIT = 300.0
 """Seconds; a Retry-After beyond it is not honoured, since it would blind us for longer than it protects a server."""
@@ -54,7 +55,7 @@ def read_status(body: bytes | msgspec.Raw) -> Status:
     """Return the Status in ``body``; an empty one if it is something else (a proxy's error page)."""
     try:
         status = msgspec.json.decode(body, type=Status)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNDECODABLE:
         return Status()
     return status if status.kind == "Status" else Status()
 
@@ -88,5 +89,7 @@ def _seconds(retry_after: str | None) -> float | None:
     except ValueError:
         try:
             return email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
+    except OverflowError:
+        return LONGEST_WAIT

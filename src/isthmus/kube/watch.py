@@ -87,16 +87,16 @@ class WatchStream(Generic[T]):
     def _event(self, line: bytes) -> WatchEvent[T]:
         try:
             envelope = _envelope.decode(line)
+            mark = _head.decode(envelope.object).metadata if envelope.type == "BOOKMARK" else None
         except UNDECODABLE as error:
             raise KubeError(f"{self._what}: sent a line that is no event") from error
         raw = envelope.object
         if envelope.type == "ERROR":
             code = read_status(raw).code or 500
             raise refusal(self._what, code, raw, retry_after=None, secret=None)
-        if envelope.type == "BOOKMARK":
-            meta = _head.decode(raw).metadata
-            complete = (meta.annotations or {}).get(_INITIAL_END) == "true"
-            return WatchEvent("BOOKMARK", "", "", meta.resource_version or "", None, raw, initial_end=complete)
+        if mark is not None:
+            complete = (mark.annotations or {}).get(_INITIAL_END) == "true"
+            return WatchEvent("BOOKMARK", "", "", mark.resource_version or "", None, raw, initial_end=complete)
         try:
             found = self._decode.decode(raw)
             meta = wire.meta_of(found)

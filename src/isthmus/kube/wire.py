@@ -188,7 +188,7 @@ def broken(raw: bytes | msgspec.Raw, error: Exception) -> Broken:
     """Return who the undecodable object in ``raw`` is, as far as its head can be read."""
     try:
         head: Any = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         head = None
     meta = head.get("metadata") if isinstance(head, dict) else None
     if not isinstance(meta, dict):
