@@ -81,14 +81,40 @@ class Service:
         except Exception:
             self._freed()  # somebody may have been told meanwhile that nothing is free
             raise
+        service, ours = self._asked(holder)
+        if service is not None and not ours:
+            await self._take_back(service, name, holder)
         for vip in decision.release:
             await self._release(vip)
         if decision.refused:
             self.waiting[name] = "; ".join(refused.message for refused in decision.refused)
         else:
             self.waiting.pop(name, None)
-        await self._show(name, holder, decision)
+        if service is not None and ours:
+            await self._show(service, name, holder, decision)
         return None
+
+    def _asked(self, holder: Holder) -> tuple[ServiceFacts | None, bool]:
+        """Return the Service, none if it is gone or going, and whether it asks for us."""
+        cluster, namespace, name = holder
+        service = self._context.world.view(cluster).services.get((namespace, name))
+        kind = self._context.world.cluster_kinds.get(cluster)
+        if service is None or kind is None or service.deleting:
+            return None, False
+        return service, is_ours(service, kind)
+
+    async def _take_back(self, service: ServiceFacts, name: str, holder: Holder) -> None:
+        """Take what we said out of a Service that is not ours any more, before its addresses are given back.
+
+        What is in its status may also be another installation's, whose Service it is: that is never touched, or two
+        controllers would take each other's words back for ever. Ours it is where we hold an address for the Service,
+        or have spoken of it since we started.
+        """
+        if not self._context.world.addresses_of(holder) and name not in self._said:
+            return
+        if service.served is not None or service.ingress:
+            await self._write(service, [], None)
+        self._said.pop(name, None)
 
     async def _claim(self, claim: Claim) -> None:
         cluster, namespace, service = claim.holder
@@ -128,24 +154,15 @@ class Service:
         links = self._context.world.links_of_cluster(self._context.cluster)
         return {Scope("service", link.name, name) for link in links for name in names}
 
-    async def _show(self, name: str, holder: Holder, decision: Decision) -> None:
-        service = self._context.world.view(holder[0]).services.get((holder[1], holder[2]))
-        kind = self._context.world.cluster_kinds.get(holder[0])
-        if service is None:
-            self._said.pop(name, None)
-        if service is None or kind is None or service.deleting:
-            return
-        ours = is_ours(service, kind)
-        if not ours and service.served is None:
-            return  # never ours, and nothing of ours is in it
+    async def _show(self, service: ServiceFacts, name: str, holder: Holder, decision: Decision) -> None:
         held = self._context.world.addresses_of(holder)
         state = self._state(service, name, held, decision)
         served = any(self._context.devices.serves(scope) for scope in self._scopes([name]))
-        shown = [a for a in held if served or a in service.ingress] if ours else []
-        if tuple(shown) == service.ingress and (state if ours else None) == service.served:
+        shown = [a for a in held if served or a in service.ingress]
+        if tuple(shown) == service.ingress and state == service.served:
             return
-        await self._write(service, shown, state if ours else None)
-        if not ours or state[0] == "True":
+        await self._write(service, shown, state)
+        if state[0] == "True":
             self._said.pop(name, None)  # should the same trouble come back, that is news
         elif self._said.get(name) != (state[1], state[2]):
             self._said[name] = (state[1], state[2])
