@@ -15,7 +15,7 @@ from isthmus.lab.net.clients import fetch
 from isthmus.lab.net.command import command_in
 from isthmus.lab.net.matrix import spread
 from isthmus.lab.net.processes import Running
-from packets.joining import CLIENT_FAR, CLIENT_NEAR, GATEWAY, Rig, joined_lab
+from packets.joining import CLIENT_FAR, CLIENT_NEAR, GATEWAY, Rig, eventually, joined_lab
 from packets.watching import Load
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -54,7 +54,11 @@ async def test_a_foreign_route_is_a_conflict_until_it_goes(rig: Rig) -> None:
     status = await rig.device(lambda one: any(taken in text for text in one["conflicts"]))
     assert not status["inSync"]
     assert await rig.ip("route", "show", taken) == before
-    assert await rig.pod_answers("node9", family="ipv6", timeout=2)  # the other family is not held up
+
+    async def other_family() -> bool:
+        return await rig.pod_answers("node9", family="ipv6")
+
+    await eventually(other_family, "the other family is not held up")
     await rig.ip("route", "del", taken, "proto", "static")
     assert await rig.reached(["node9"], timeout=5) < 3
     await rig.device(lambda one: one["inSync"] and not one["conflicts"])
