@@ -59,10 +59,12 @@ def parse(text: str) -> Attachment:
     """Return the attachment that an annotation says; raise ``ValueError`` with the reason if it says none."""
     try:
         raw = msgspec.json.decode(text, type=_Raw)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(str(error)) from error
     if not is_station(raw.mac):
         raise ValueError(f"{raw.mac!r} is not the MAC address of one station")
+    if zoned := [text for text in (*raw.addresses, *(peer.vtep for peer in raw.peers)) if "%" in text]:
+        raise ValueError(f"{zoned[0]!r} has a zone, which means something on one host only")
     return Attachment(
         tuple(ip_interface(address) for address in raw.addresses),
         raw.mac,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from isthmus.model.kinds import ALLOW_DELETES, EdgeDevice
 from isthmus.model.plan import Change, Held, Scope
 
 
@@ -104,3 +105,37 @@ def judge(
         held += [Held(change, reason) for change in counted]
         counted = []
     return free + counted, held
+
+
+def allowed(
+    changes: list[Change],
+    device: EdgeDevice | None,
+    knowledge: Knowledge,
+    window: DeleteWindow,
+    now: float,
+    *,
+    owned: int,
+    allow_deletes: bool,
+) -> tuple[list[Change], list[Held]]:
+    """Split ``changes`` by what ``device`` says of deletes and by its policy; none: it is not configured any more."""
+    limits, policy, consent = Limits(), "sync", allow_deletes
+    if device is not None:
+        deletes = device.spec.deletes
+        limits, policy = Limits(deletes.floor, deletes.share, deletes.window), device.spec.policy
+        consent = consent or ALLOW_DELETES in device.metadata.annotations
+    steps = [change for change in changes if change.action != "delete"]
+    free, held = judge(
+        [change for change in changes if change.action == "delete"],
+        knowledge,
+        limits,
+        owned=owned,
+        recent=window.count(now, limits.window),
+        consent=consent,
+    )
+    if policy == "observe":
+        held += [Held(change, "the device's policy is observe") for change in (*steps, *free)]
+        steps, free = [], []
+    elif policy == "upsert-only":
+        held += [Held(change, "the device's policy is upsert-only") for change in free]
+        free = []
+    return [*steps, *free], held

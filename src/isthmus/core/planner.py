@@ -24,7 +24,6 @@ from isthmus.core.paths import PATHS
 from isthmus.core.wishes import Verdict, Wishes
 from isthmus.core.world import World
 from isthmus.model.facts import DeviceFacts
-from isthmus.model.kinds import ALLOW_DELETES
 from isthmus.model.plan import Change, Conflict, Held, Plan, Refusal, Scope
 from isthmus.model.resources import AnyResource, Tunnel, VirtualServer
 
@@ -58,6 +57,7 @@ class DevicePlanner:
         self.held: dict[str, Held] = {}
         self.rechecks: dict[Scope, float] = {}
         self.asked: set[Scope] = set()
+        self.crashes: dict[Scope, Exception] = {}
         self.window = guard.DeleteWindow()
         self.allow_deletes = False
         self.known = Known(world, device)
@@ -206,7 +206,18 @@ class DevicePlanner:
         def joined(node: str, version: int) -> bool:
             return version in self.joined.versions(scope.link, node)
 
-        found = desire(scope, ground, joined, now)
+        try:
+            found = desire(scope, ground, joined, now)
+        except Exception as error:
+            # A bug of ours, found by one object: that object says so, keeps what it had, and hurts nobody else.
+            self.crashes[scope] = error
+            text = f"{scope}: internal error: {error!r}"
+            self.refusals[scope] = (
+                Refusal(scope, "InternalError", text, "what it had stands; report this, with the log"),
+            )
+            self.rechecks.pop(scope, None)
+            return set(self.wishes.of(scope))
+        self.crashes.pop(scope, None)
         if found.refusals:
             self.refusals[scope] = tuple(found.refusals)
         else:
@@ -362,30 +373,21 @@ class DevicePlanner:
         return self.foreign.get(vip) if vip not in self.observed else None
 
     def _allowed(self, changes: list[Change], now: float) -> tuple[list[Change], list[Held]]:
-        kind = self.world.devices.get(self.device)
-        limits, policy, consent = guard.Limits(), "sync", self.allow_deletes
-        if kind is not None:
-            deletes = kind.spec.deletes
-            limits, policy = guard.Limits(deletes.floor, deletes.share, deletes.window), kind.spec.policy
-            consent = consent or ALLOW_DELETES in kind.metadata.annotations
-        steps = [change for change in changes if change.action != "delete"]
-        free, held = guard.judge(
-            [change for change in changes if change.action == "delete"],
-            guard.Knowledge(
-                self.owners, self.known.doubt, self.known.absent, self.known.general(), self.known.ordered
-            ),
-            limits,
-            owned=len(self.observed),
-            recent=self.window.count(now, limits.window),
-            consent=consent,
+        knowledge = guard.Knowledge(
+            self.owners,
+            lambda scope: self._crashed(scope) or self.known.doubt(scope),
+            self.known.absent,
+            next(map(self._crashed, self.crashes), None) or self.known.general(),
+            self.known.ordered,
         )
-        if policy == "observe":
-            held += [Held(change, "the device's policy is observe") for change in (*steps, *free)]
-            steps, free = [], []
-        elif policy == "upsert-only":
-            held += [Held(change, "the device's policy is upsert-only") for change in free]
-            free = []
-        return [*steps, *free], held
+        kind = self.world.devices.get(self.device)
+        owned = len(self.observed)
+        return guard.allowed(
+            changes, kind, knowledge, self.window, now, owned=owned, allow_deletes=self.allow_deletes
+        )
+
+    def _crashed(self, scope: Scope) -> str | None:
+        return f"{scope} could not be worked out: internal error" if scope in self.crashes else None
 
 
 def _device_refusals(identity: str, verdict: Verdict, reason: str) -> tuple[Refusal, ...]:

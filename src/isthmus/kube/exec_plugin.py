@@ -22,6 +22,7 @@ import msgspec
 
 from isthmus.errors import KubeUnauthorized
 from isthmus.kube.connection import Connection, ExecPlugin, printable
+from isthmus.kube.decoding import UNDECODABLE
 
 _LONGEST = 1 << 20
 _SECRET_LIKE = re.compile(r"[A-Za-z0-9+/_\-.=~]{24,}")
@@ -114,7 +115,7 @@ def exec_information(plugin: ExecPlugin, connection: Connection) -> str:
 def _answer(output: bytes, plugin: ExecPlugin, place: str) -> PluginAnswer:
     try:
         credential = msgspec.json.decode(output, type=_ExecCredential)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNDECODABLE:
         # Not chained: the decoder's words may quote what was printed.
         raise KubeUnauthorized(f"{place}: did not print an ExecCredential") from None
     if credential.kind != "ExecCredential" or credential.api_version != plugin.api_version:

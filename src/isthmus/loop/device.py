@@ -88,6 +88,7 @@ class DeviceWorker:
         self._restored = False
         self._disturbed = False
         self._failures = 0
+        self._crashes: set[Scope] = set()
         self._recheck_at: float | None = None
         self._stop = asyncio.Event()
 
@@ -204,6 +205,7 @@ class DeviceWorker:
             plan = self.planner.full(now)
         else:
             plan = self.planner.keyed(scopes, now)
+        self._say_crashes()
         # What our own change took along (a tunnel made anew loses its routes) is nobody else's doing.
         expected = self._disturbed or not self.status.passes
         drifted = _drift(before, self.planner.observed) if whole and not expected else 0
@@ -230,10 +232,17 @@ class DeviceWorker:
         )
         self._tell(self.planner.asked | {scope for change in plan.changes for scope in change.scopes})
 
+    def _say_crashes(self) -> None:
+        for scope in self.planner.crashes.keys() - self._crashes:
+            error = self.planner.crashes[scope]
+            self._log.error("an object crashed the planner", scope=str(scope), error=repr(error), exc_info=error)
+        self._crashes = set(self.planner.crashes)
+
     def _is_wanting(self) -> bool:
         """Say whether the device is not known to hold all it should; what could not be worked out yet is not known."""
         planner = self.planner
-        return bool(planner.unread or planner.held or planner.device_refusals) or self._in_the_way()
+        unknown = planner.unread or planner.crashes
+        return bool(unknown or planner.held or planner.device_refusals) or self._in_the_way()
 
     def _in_the_way(self) -> bool:
         """Say whether a foreign thing stands where one of ours should; that two scopes of ours disagree is no such case."""

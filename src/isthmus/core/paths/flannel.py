@@ -51,7 +51,7 @@ def vtep(node: NodeFacts, version: int) -> Vtep | str:
     data_key, address_key = (PREFIX + key for key in _KEYS[version])
     try:
         data = msgspec.json.decode(node.annotations.get(data_key, ""))
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         data = None
     mac = data.get("VtepMAC") if isinstance(data, dict) else None
     if not isinstance(mac, str) or not is_station(mac.lower()):
@@ -61,7 +61,7 @@ def vtep(node: NodeFacts, version: int) -> Vtep | str:
         address = ip_address(public)
     except ValueError:
         return f"node {node.name}: annotation {address_key} is no address: {public!r}"
-    if address.version != version:
+    if address.version != version or "%" in public:
         return f"node {node.name}: annotation {address_key} is no IPv{version} address: {public!r}"
     return Vtep(mac.lower(), address)
 

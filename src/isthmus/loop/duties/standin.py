@@ -112,7 +112,7 @@ class StandIn:
                     networks.append((ip_network(config["Network"]), int(config.get("SubnetLen", 24))))
                 if config.get("EnableIPv6") and config.get("IPv6Network"):
                     networks.append((ip_network(config["IPv6Network"]), int(config.get("IPv6SubnetLen", 64))))
-            except (msgspec.MsgspecError, ValueError, TypeError) as error:
+            except (msgspec.MsgspecError, RecursionError, ValueError, TypeError) as error:
                 self._log.warning("flannel's net-conf.json does not parse", namespace=namespace, error=str(error))
                 continue
             return networks
