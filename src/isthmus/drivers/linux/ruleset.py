@@ -42,6 +42,8 @@ class ElementSet(NamedTuple):
 VERDICT = -1
 """The data length of a verdict map, whose values name chains."""
 
+# Numbers, not names (RFC 5237): nft looks names up in /etc/protocols, which a small installation lacks (package netbase).
+_ICMP, _TCP, _UDP, _ICMP6, _SCTP = 1, 6, 17, 58, 132
 _SERVICE4 = "ip daddr . meta l4proto . th dport"
 _SERVICE6 = "ip6 daddr . meta l4proto . th dport"
 _SLOT = "numgen inc mod 420"
@@ -109,7 +111,7 @@ def _chains() -> list[tuple[str, str | None, list[str]]]:
     sources = [
         f"ct status dnat meta l4proto {protocol} snat {family} to "
         f"ct original {family} daddr . meta l4proto . ct original proto-dst map @sources{version}"
-        for protocol in ("tcp", "udp", "sctp")
+        for protocol in (_TCP, _UDP, _SCTP)
         for family, version in (("ip", 4), ("ip6", 6))
     ]
     empty = [f"{_SERVICE4} @empty4 goto refuse", f"{_SERVICE6} @empty6 goto refuse"]
@@ -123,7 +125,7 @@ def _chains() -> list[tuple[str, str | None, list[str]]]:
     ]
     return [
         *((chain_of(algorithm, 0), None, []) for algorithm in ("round-robin", "source-hash")),
-        ("refuse", None, ["meta l4proto tcp reject with tcp reset", "reject with icmpx port-unreachable"]),
+        ("refuse", None, [f"meta l4proto {_TCP} reject with tcp reset", "reject with icmpx port-unreachable"]),
         *chains,
         ("prerouting", "type nat hook prerouting priority dstnat; policy accept;", services),
         ("output", "type nat hook output priority -100; policy accept;", services),
@@ -138,8 +140,8 @@ def _chains() -> list[tuple[str, str | None, list[str]]]:
                 # A packet out of its window is not worth a reset to a client that is served well.
                 "ip daddr @vips4 ct state invalid drop",
                 "ip6 daddr @vips6 ct state invalid drop",
-                f"ip daddr @vips4 meta l4proto != icmp {started} goto refuse",
-                f"ip6 daddr @vips6 meta l4proto != ipv6-icmp {started} goto refuse",
+                f"ip daddr @vips4 meta l4proto != {_ICMP} {started} goto refuse",
+                f"ip6 daddr @vips6 meta l4proto != {_ICMP6} {started} goto refuse",
             ],
         ),
         ("forward", "type filter hook forward priority mangle; policy accept;", [*clamps, *empty]),
