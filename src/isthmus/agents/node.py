@@ -4,8 +4,9 @@ It watches one object, its Node; the annotations there say addresses, MAC and de
 port in from the devices' ends alone, and takes everything away again when an annotation goes. It needs ``NET_ADMIN`` on its
 host and ``get``, ``list``, ``watch`` on nodes, and writes nothing into the cluster.
 
-The one confusing thing: an annotation that goes is an order, an API that cannot be read is not. While in doubt, everything
-stays as it is; after a reboot the last known state is put back before anybody was asked.
+The one confusing thing: an annotation that goes is an order, one that cannot be read is not, nor is an API that is away or
+does not know this Node at all. While in doubt, nothing is taken away; after a reboot the last known state is put back
+before anybody was asked.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from isthmus.core.diff import compare, ordered
 from isthmus.core.paths.overlay import node_side
 from isthmus.core.wishes import Verdict
 from isthmus.drivers.base import Driver, Observation
-from isthmus.errors import DeviceError, IsthmusError
+from isthmus.errors import IsthmusError
 from isthmus.kube.client import KubeClient
 from isthmus.kube.informer import Informer
 from isthmus.kube.parse import NODE
 from isthmus.loop.queue import KeyedQueue
-from isthmus.model.facts import NodeFacts
+from isthmus.model.facts import NodeFacts, ObjectKey
 from isthmus.model.plan import Change, Conflict, Scope
 from isthmus.model.resources import AnyResource
 from isthmus.telemetry import get_logger
@@ -58,8 +59,10 @@ class NodeAgent:
         self._queue: KeyedQueue[_Key] = KeyedQueue()
         self._log = get_logger("agent").bind(node=node)
         self._complaints: frozenset[str] = frozenset()
+        self._met = False
+        self._unsaved = False
         self._informer: Informer[NodeFacts] = Informer(
-            client, NODE, on_change=lambda keys: self._queue.add(_Key.LOOK), field_selector=f"metadata.name={node}"
+            client, NODE, on_change=self._heard, field_selector=f"metadata.name={node}"
         )
 
     async def run(self) -> None:
@@ -73,7 +76,7 @@ class NodeAgent:
                 await self._queue.take()
                 try:
                     await self._pass()
-                except DeviceError as error:
+                except IsthmusError as error:
                     pause = self._queue.failed(_Key.LOOK)
                     self._log.warning("host refused", error=str(error), again_in=round(pause, 1))
                 else:
@@ -102,6 +105,10 @@ class NodeAgent:
             self._log.info("restoring the last known state", changes=len(changes))
             await self._apply(changes)
 
+    def _heard(self, _keys: set[ObjectKey]) -> None:
+        self._met = True  # also where it went at once: there was a Node, and the cluster said that it is gone
+        self._queue.add(_Key.LOOK)
+
     async def _first(self) -> None:
         await self._informer.synced.wait()
         self._queue.add(_Key.LOOK)
@@ -113,13 +120,16 @@ class NodeAgent:
         observation = await self._driver.observe()
         facts = self._informer.get(("", self.node))
         complaints: list[str] = []
-        wanted = self._wanted(facts, observation, complaints.append)
-        changes = self._steps(wanted, observation, delete=True, complain=complaints.append)
+        wanted, certain = self._wanted(facts, observation, complaints.append)
+        changes = self._steps(wanted, observation, delete=certain, complain=complaints.append)
         if changes:
+            self._unsaved = True
             await self._apply(changes)
-            await self._memory.save(list(wanted.values()))
-            if not wanted:
+            if certain and not wanted:
                 await self._driver.vacate()
+        if self._unsaved and certain:
+            await self._memory.save(list(wanted.values()))
+            self._unsaved = False
         if frozenset(complaints) != self._complaints:
             self._complaints = frozenset(complaints)
             for text in complaints:
@@ -127,20 +137,28 @@ class NodeAgent:
 
     def _wanted(
         self, facts: NodeFacts | None, observation: Observation, complain: Callable[[str], None]
-    ) -> dict[str, AnyResource]:
+    ) -> tuple[dict[str, AnyResource], bool]:
+        """Return what the annotations come to, and whether that is all: what cannot be read may want what stands."""
+        if facts is None:
+            if not self._met:
+                complain(f"the cluster has no Node {self.node} (is --node right?); what stands stays")
+            return {}, self._met
         wanted: dict[str, AnyResource] = {}
-        for key, text in sorted(facts.annotations.items()) if facts is not None else ():
+        certain = True
+        for key, text in sorted(facts.annotations.items()):
             if not key.startswith(PREFIX):
                 continue
-            assert facts is not None, "it has annotations"
             try:
                 attached = attachment.parse(text)
             except ValueError as error:
-                complain(f"annotation {key} does not parse: {error}")
+                complain(f"annotation {key} does not parse: {error}; what stands stays")
+                certain = False
                 continue
-            for resource in self._one(attached, facts, observation, complain):
+            found = self._one(attached, facts, observation, complain)
+            certain = certain and bool(found)
+            for resource in found:
                 wanted.setdefault(resource.identity, resource)
-        return wanted
+        return wanted, certain
 
     def _one(
         self, attached: Attachment, facts: NodeFacts, observation: Observation, complain: Callable[[str], None]
@@ -148,7 +166,7 @@ class NodeAgent:
         version = attached.peers[0].vtep.version if attached.peers else 4
         local = facts.address(version)
         if local is None:
-            complain(f"the node has no IPv{version} InternalIP to end the tunnel on")
+            complain(f"the node has no IPv{version} InternalIP to end the tunnel on; what stands stays")
             return []
         return node_side(attached, local, observation.facts)
 

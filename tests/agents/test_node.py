@@ -1,0 +1,175 @@
+"""The agent on a node: it realises what its own Node says, and takes nothing away that nobody told it to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import ip_address, ip_interface
+from typing import Any
+
+import pytest
+
+from app.home.rig import holds, until
+from isthmus.agents.node import PREFIX, NodeAgent
+from isthmus.core.attachment import Attachment, Peer
+from isthmus.drivers.memory import MemoryDriver, raise_error
+from isthmus.errors import StateError
+from isthmus.kube.client import KubeClient
+from isthmus.kube.kubeconfig import load
+from isthmus.lab.kube import KubeApi
+from isthmus.model.facts import DeviceFacts, Interface
+from isthmus.model.resources import AnyResource
+
+FACTS = DeviceFacts((Interface("eth0", "02:00:00:00:00:01", 1500, (ip_interface("192.0.2.11/24"),)),))
+TUNNEL = "tunnel isth7700"
+KEY = f"{PREFIX}main"
+
+
+def attached(address: str = "10.200.0.1/24", mac: str = "02:00:00:00:00:07") -> str:
+    """Return an annotation."""
+    peer = Peer("gw1", ip_address("192.0.2.1"), "02:00:00:00:00:99", (ip_address("10.200.0.254"),))
+    return Attachment((ip_interface(address),), mac, 7700, 4790, 1450, (peer,)).render()
+
+
+class Disk:
+    """A memory that can be full."""
+
+    def __init__(self) -> None:
+        self.held: list[AnyResource] = []
+        self.full = False
+
+    async def load(self) -> list[AnyResource]:
+        return self.held
+
+    async def save(self, resources: list[AnyResource]) -> None:
+        if self.full:
+            raise StateError("the disk is full")
+        self.held = list(resources)
+
+    def identities(self) -> set[str]:
+        return {resource.identity for resource in self.held}
+
+
+class Host:
+    """A host, its disk, and the cluster it is a node of."""
+
+    def __init__(self, api: KubeApi, kubeconfig: Any) -> None:
+        self.api = api
+        self.kubeconfig = kubeconfig
+        self.driver = MemoryDriver(facts=FACTS)
+        self.disk = Disk()
+
+    def says(self, text: str | None, *, address: str | None = "192.0.2.11", name: str = "n1") -> None:
+        """Have the Node say ``text`` in its annotation."""
+        self.api.put(
+            {
+                "apiVersion": "v1",
+                "kind": "Node",
+                "metadata": {"name": name, "annotations": {} if text is None else {KEY: text}},
+                "status": {"addresses": [{"type": "InternalIP", "address": address}] if address else []},
+            }
+        )
+
+    @property
+    def stands(self) -> set[str]:
+        return set(self.driver.resources)
+
+    @asynccontextmanager
+    async def agent(self) -> AsyncIterator[asyncio.Task[None]]:
+        """Run the agent of node ``n1``."""
+        async with KubeClient(load(self.kubeconfig)) as client:
+            task = asyncio.create_task(NodeAgent("n1", client, self.driver, self.disk).run())
+            try:
+                yield task
+                assert not task.done(), "an agent runs until it is told to stop"
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[Host]:
+    api = KubeApi(tls=False)
+    async with api.serving() as endpoint:
+        yield Host(api, endpoint.kubeconfig_path)
+
+
+async def test_it_realises_what_its_node_says(host: Host) -> None:
+    """The annotation is a tunnel with an address, the devices' entries and a filter; without it all of that goes."""
+    host.says(attached())
+    async with host.agent():
+        await until(lambda: host.stands == host.disk.identities() != set())
+        assert {TUNNEL, "fdb isth7700 02:00:00:00:00:99", "neighbor isth7700 10.200.0.254"} <= host.stands
+        host.says(attached("10.200.0.2/24"))
+        await until(lambda: "source 10.200.0.2" in host.stands and "source 10.200.0.1" not in host.stands)
+        host.says(None)
+        await until(lambda: not host.stands)
+        await until(lambda: not host.disk.held)
+
+
+async def test_a_restart_in_sync_writes_nothing(host: Host) -> None:
+    """An agent that starts on a host as it should be changes nothing."""
+    host.says(attached())
+    async with host.agent():
+        await until(lambda: host.stands == host.disk.identities() != set())
+    writes = host.driver.writes
+    async with host.agent():
+        await holds(lambda: host.driver.writes == writes, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [("{", "192.0.2.11"), ('{"addresses": ["10.200.0.1/24"]}', "192.0.2.11"), (attached("10.200.0.9/24"), None)],
+    ids=["no-json", "half", "no-address"],
+)
+async def test_what_cannot_be_read_takes_nothing_away(host: Host, text: str, address: str | None) -> None:
+    """An annotation that does not parse, or a Node that has lost its address for a moment, is no order to remove."""
+    host.says(attached())
+    async with host.agent():
+        await until(lambda: host.stands == host.disk.identities() != set())
+        before = set(host.stands)
+        host.says(text, address=address)
+        await holds(lambda: host.stands == before, 0.4)
+        assert host.disk.identities() == before
+        host.says(None)
+        await until(lambda: not host.stands)
+
+
+async def test_a_cluster_that_does_not_know_the_node_takes_nothing_away(host: Host) -> None:
+    """At start a Node that is not there is a wrong name or another cluster; one that goes later is gone."""
+    host.says(attached())
+    async with host.agent():
+        await until(lambda: host.stands == host.disk.identities() != set())
+    before = set(host.stands)
+    host.says(None, name="somebody-else")
+    host.api.delete("nodes", "n1")
+    async with host.agent():
+        await holds(lambda: host.stands == before, 0.4)
+        host.says(attached())
+        await until(lambda: host.stands == before)
+        host.api.delete("nodes", "n1")
+        await until(lambda: not host.stands)
+
+
+async def test_a_reboot_brings_back_what_stood(host: Host) -> None:
+    """After a reboot the last known state stands before the cluster was reached."""
+    host.says(attached())
+    async with host.agent():
+        await until(lambda: host.stands == host.disk.identities() != set())
+    before = set(host.stands)
+    host.driver.resources.clear()
+    host.api.faults.fail_next(100_000)
+    async with host.agent():
+        await until(lambda: host.stands == before)
+
+
+async def test_a_full_disk_and_a_refusing_host_are_waited_for(host: Host) -> None:
+    """An agent neither ends nor forgets to remember when its disk or its host fails for a while."""
+    host.disk.full = True
+    host.driver.fail_next(raise_error(), raise_error())
+    host.says(attached())
+    async with host.agent():
+        await until(lambda: TUNNEL in host.stands)
+        host.disk.full = False
+        await until(lambda: host.disk.identities() == host.stands)
