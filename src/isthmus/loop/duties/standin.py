@@ -2,7 +2,8 @@
 
 The cluster's own allocator goes first: a block chosen by us inside its range collides sooner or later, one outside it keeps
 kube-controller-manager from starting. Only where none answers for a while a free block of flannel's Network is taken, and
-looked at again afterwards: if a real node got the same one meanwhile, ours is given up and made anew.
+looked at again afterwards: if a real node got the same one meanwhile, ours is given up and made anew. Of two Nodes that stand
+for devices the younger is given up, or both would be, for ever.
 
 The one confusing thing is the order: flanneld takes a Node up once, so the annotations come after the pod CIDR.
 """
@@ -37,6 +38,7 @@ class StandIn:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._log = get_logger("loop").bind(cluster=context.cluster)
+        self._given: dict[str, list[IPNetwork]] = {}
 
     async def look(self, name: str) -> float | None:
         """Create or mend the Node; look again while its pod CIDR is missing."""
@@ -54,6 +56,7 @@ class StandIn:
         if ground.tunnel_end(4) is None and ground.tunnel_end(6) is None:
             return None  # the device's next pass asks again
         if node is None:
+            self._given.pop(node_name, None)
             await self._context.client.create(NODES, _document(node_name, device))
             return 0.2
         if node.labels.get(DEVICE_LABEL) != device:
@@ -61,6 +64,7 @@ class StandIn:
             return 60.0
         if not node.pod_cidrs:
             return await self._allocate(ground, node)
+        self._given.pop(node_name, None)
         rival = _rival(node, list(view.nodes.values()))
         if rival is not None:
             self._log.warning("pod CIDR taken by another node; making the Node anew", node=node_name, rival=rival)
@@ -80,7 +84,9 @@ class StandIn:
             self._log.warning("no pod CIDR and no flannel Network to take one from", node=node.name)
             return 10.0
         used = [prefix for other in ground.cluster.nodes.values() for prefix in other.pod_cidrs]
-        blocks = []
+        # And what others were given a moment ago, of which the watch has not told yet.
+        used += [block for name, given in self._given.items() if name != node.name for block in given]
+        blocks: list[IPNetwork] = []
         for network, length in networks:
             if ground.tunnel_end(network.version) is None:
                 continue
@@ -88,10 +94,12 @@ class StandIn:
             if block is None:
                 self._log.warning("flannel's Network has no free block", network=str(network), node=node.name)
                 return 30.0
-            blocks.append(str(block))
+            blocks.append(block)
         if not blocks:
             return 5.0
-        await self._context.client.patch(NODES, node.name, {"spec": {"podCIDR": blocks[0], "podCIDRs": blocks}})
+        self._given[node.name] = blocks
+        texts = [str(block) for block in blocks]
+        await self._context.client.patch(NODES, node.name, {"spec": {"podCIDR": texts[0], "podCIDRs": texts}})
         return 1.0
 
     async def _networks(self) -> list[tuple[IPNetwork, int]]:
@@ -137,10 +145,15 @@ def _rival(node: NodeFacts, nodes: list[NodeFacts]) -> str | None:
             other.name
             for other in nodes
             if other.name != node.name
+            and not (DEVICE_LABEL in other.labels and _age(other) > _age(node))
             and any(a.version == b.version and a.overlaps(b) for a in other.pod_cidrs for b in node.pod_cidrs)
         ),
         None,
     )
+
+
+def _age(node: NodeFacts) -> tuple[str, str]:
+    return (node.created, node.name)
 
 
 def _seconds(created: str) -> float:
