@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -108,6 +109,30 @@ async def test_a_deleted_claim_is_put_back(home: Place) -> None:
         changes = [change.describe() for change in home.device("gw1").log[writes:]]
         assert not [text for text in changes if A in text]
         await until(lambda: "ClaimPutBack" in [reason for reason, _ in home.events(A)])
+
+
+async def test_a_service_that_asks_for_another_address_gives_the_old_one_up(
+    home: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What we give back ourselves is not put back, although its Service lives and the news comes before the answer."""
+    prepared(home)
+    async with home.controller() as running:
+        assert running.home is not None
+        delete = running.home.client.delete
+
+        async def answered_late(*args: Any, **more: Any) -> None:
+            await delete(*args, **more)
+            await asyncio.sleep(0.3)
+
+        monkeypatch.setattr(running.home.client, "delete", answered_late)
+        home.api.put(service("web"))
+        await until(lambda: shown(home, "web") == [A])
+        found = home.api.get("Service", "web")
+        home.api.put({**found, "spec": {**found["spec"], "loadBalancerIP": C}})
+        await until(lambda: shown(home, "web") == [C] and home.find("VirtualIP", A) is None)
+        creates = home.api.faults.requests["create", "virtualips"]
+        await holds(lambda: home.api.faults.requests["create", "virtualips"] == creates, 0.7)
+        assert home.find("VirtualIP", A) is None
 
 
 async def test_a_claim_deleted_during_a_restart_is_made_again(home: Place) -> None:

@@ -52,6 +52,20 @@ async def test_a_deleted_link_is_cleaned_up_and_goes(home: Place) -> None:
         assert home.device("gw1").writes == writes + 2
 
 
+async def test_a_wrong_object_can_be_deleted(home: Place) -> None:
+    """A link that was edited into something wrong and then deleted is cleaned up as what it was."""
+    home.join()
+    async with home.controller():
+        await until(lambda: home.routes() == ALL and FINALIZER in finalizers(home, "ClusterLink", "main"))
+        wrong = {"networks": ["172.31.0.0/24"], "port": 8472}
+        home.put("ClusterLink", "main", {"cluster": "prod", "devices": ["gw1"], "path": "direct", "overlay": wrong})
+        await until(lambda: home.is_so("ClusterLink", "main", "Accepted", "False", "Invalid"))
+        assert home.routes() == ALL
+        home.api.delete("ClusterLink", "main")
+        await until(lambda: home.find("ClusterLink", "main") is None, what=lambda: home.status("ClusterLink", "main"))
+        assert home.routes() == []
+
+
 async def test_nothing_is_let_go_before_anybody_has_looked() -> None:
     """Just after a start no device has been looked at, and that is no proof that nothing is left on it."""
     world = World()

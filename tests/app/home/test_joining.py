@@ -71,6 +71,7 @@ async def test_a_restart_writes_nothing(home: Place, state: bool) -> None:
         await until(lambda: home.status("ClusterLink", "main").get("probe", {}).get("ok") is True)
         await until(lambda: home.status("AddressPool", "pool").get("used") == 1)
     before = home.writes()
+    home.api.faults.delay(0.7, resource="nodes")  # long enough for a hasty word
     async with home.controller(state=state) as again:
         await until(lambda: again.world.config_doubt is None)
         await holds(lambda: home.writes() == before, 4.0)  # a round of probes, too
