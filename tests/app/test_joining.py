@@ -184,6 +184,7 @@ async def test_a_cluster_followed_anew_takes_nothing_away(fleet: Fleet, monkeypa
         monkeypatch.setattr(World, "put", tripping)
         fleet.apis["west"].delete("nodes", "n2")
         await until(lambda: "LookupError('a bug')" in (running._joining.clusters["west"].failing() or ""))
+        await until(lambda: "nodes" in running.world.view("west").pending)
         await holds(lambda: fleet.routes("west") == both, 0.3)
         broken[0] = False
         await until(lambda: fleet.routes("west") == both[:1])

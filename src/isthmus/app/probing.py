@@ -67,12 +67,20 @@ class Probing:
         """Ask for ever."""
         while True:
             await asyncio.sleep(PAUSE)
-            for link in list(self._world.links.values()):
-                for device in link.spec.devices:
-                    try:
-                        await self._round(link.name, device)
-                    except IsthmusError as error:
-                        self._log.debug("not probed", link=link.name, device=device, reason=str(error))
+            keys = [(link.name, device) for link in self._world.links.values() for device in link.spec.devices]
+            for kept in (self._turn, self._missed, self._silent, self._asked):
+                for key in kept.keys() - set(keys):
+                    del kept[key]
+            # Side by side: a device that answers slowly must not keep others from being asked.
+            await asyncio.gather(*(self._try(link, device) for link, device in keys))
+
+    async def _try(self, link: str, device: str) -> None:
+        try:
+            await self._round(link, device)
+        except IsthmusError as error:
+            self._log.debug("not probed", link=link, device=device, reason=str(error))
+        except Exception as error:
+            self._log.error("probing crashed", link=link, device=device, error=repr(error), exc_info=error)
 
     async def _round(self, link: str, device: str) -> None:
         key = (link, device)
@@ -82,13 +90,14 @@ class Probing:
         joined = worker.planner.joined_nodes(link)
         for kept in (self._missed, self._silent):
             kept[key] = {node: text for node, text in kept.get(key, {}).items() if node in joined}
+        self._asked[key] = self._asked.get(key, set()) & set(joined)
         start = self._turn.get(key, 0) % max(1, len(joined))
         nodes = (joined[start:] + joined[:start])[:AT_ONCE]
         self._turn[key] = start + len(nodes)
         if not nodes:
             return
         wrong = verdicts(await ask(worker.driver, ground, nodes))
-        self._asked.setdefault(key, set()).update(nodes)
+        self._asked[key].update(nodes)
         for node in nodes:
             self._take(key, node, wrong.get(node))
 

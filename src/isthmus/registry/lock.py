@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from isthmus.errors import StateError, StateLocked
@@ -37,10 +38,12 @@ class Lock:
         except OSError as error:
             os.close(self._file)
             raise StateError(f"{self.path} cannot be locked: {(error.strerror or str(error)).lower()}") from error
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # a full disk: the lock holds, only its note for people is missing
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let go. The file stays: removing it would let two processes hold locks on two files of one name."""
-        os.ftruncate(self._file, 0)
+        with suppress(OSError):
+            os.ftruncate(self._file, 0)
         os.close(self._file)

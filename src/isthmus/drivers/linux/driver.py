@@ -111,7 +111,10 @@ class LinuxDriver:
         await asyncio.to_thread(_check_privilege)
         nft = host.find_nft()
         self._host = await asyncio.to_thread(host.look)
-        opened = _Open(self.owner, self._host, nft, self._expected)
+        try:
+            opened = _Open(self.owner, self._host, nft, self._expected)
+        except OSError as error:
+            raise DeviceUnreachable(f"netlink cannot be used now: {error.strerror or error}") from error
         try:
             await _check_tables(opened.table)
             opened.monitor.know(await opened.kernel.links())

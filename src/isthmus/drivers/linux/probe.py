@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from time import perf_counter
 
 from isthmus.drivers.base import ProbeResult, ProbeTarget
+from isthmus.errors import DeviceUnreachable
 from isthmus.model.resources import IPAddress
 
 __all__ = ["probe"]
@@ -38,6 +39,8 @@ async def probe(targets: Sequence[ProbeTarget]) -> list[ProbeResult]:
         await _ask(asked)
     except PermissionError:
         return [ProbeResult(target, reached=False, why="probing needs the capability NET_RAW") for target in targets]
+    except OSError as error:
+        raise DeviceUnreachable(f"this host cannot probe: {error.strerror or error}") from error
     return [one.result or ProbeResult(one.target, reached=False, why=_SILENCE) for one in asked]
 
 

@@ -42,6 +42,8 @@ class Attach:
         """Write the node's annotations that differ; an address once given stays."""
         view = self._context.world.view(self._context.cluster)
         node = view.nodes.get(name)
+        for key in [key for key in self.waiting if key[1] == name and node is None]:
+            del self.waiting[key]
         if node is None or DEVICE_LABEL in node.labels or view.doubt("nodes"):
             return None  # an address is only given when all that are taken are known
         for link in self._context.world.links_of_cluster(self._context.cluster):
@@ -50,13 +52,13 @@ class Attach:
 
     async def _one(self, link: ClusterLink, node: NodeFacts) -> None:
         key = attachment.annotation(link.name)
-        grounds = self._grounds(link)
-        if path_of(self._context.world, link) != "overlay" or link.metadata.deletion_timestamp is not None:
+        grounds, path = self._grounds(link), path_of(self._context.world, link)
+        ends = link.metadata.deletion_timestamp is not None
+        if not ends and (path is None or (path == "overlay" and grounds is None)):
+            return  # a path that is not known (a choice that was lost, too) is no order to take the node off
+        if ends or path != "overlay" or grounds is None or not grounds[0].takes_part(node):
+            self.waiting.pop((link.name, node.name), None)
             await self._write(link, node, None)
-            return
-        if grounds is None or not grounds[0].takes_part(node):
-            if grounds is not None:
-                await self._write(link, node, None)
             return
         found = self._addresses(link.name).attachment(grounds[0], node, grounds)
         if isinstance(found, str):
