@@ -105,6 +105,17 @@ def test_what_is_not_known_takes_no_node_off(unknown: str) -> None:
     assert story.look("n1") == "", "another path is an order"
 
 
+def test_a_link_whose_devices_are_all_gone_keeps_its_nodes() -> None:
+    """An EdgeDevice that vanished from the configuration leaves a link without devices; that alone takes nobody off."""
+    story = Story()
+    story.nodes(1)
+    before = story.look("n1")
+    link = story.rig.world.links["lab"]
+    spec = link.spec.model_copy(update={"devices": ()})
+    story.rig.world.links["lab"] = link.model_copy(update={"spec": spec})
+    assert story.look("n1") == before == "10.200.0.1/29"
+
+
 def test_the_end_of_a_link_takes_its_nodes_off() -> None:
     """A link that is being deleted gives every place back, also while its device is away."""
     story = Story()

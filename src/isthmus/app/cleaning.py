@@ -7,7 +7,7 @@ from pathlib import Path
 
 from isthmus.app.drivers import DRIVERS
 from isthmus.core.diff import ordered
-from isthmus.errors import InputError
+from isthmus.errors import InputError, IsthmusError
 from isthmus.model.kinds import EdgeDevice
 from isthmus.model.plan import Change
 from isthmus.registry.files import load
@@ -36,17 +36,27 @@ async def clean(config: Path, only: tuple[str, ...], *, really: bool) -> list[Cl
     for name, device in sorted(devices.items()):
         if only and name not in only:
             continue
-        driver = DRIVERS[device.spec.driver](device)
-        await driver.open()
         try:
-            observation = await driver.observe()
-            changes = ordered(Change("delete", key, value, None) for key, value in observation.resources.items())
-            if not really:
-                found += [Cleaned(name, change.describe(), "pending") for change in changes]
-                continue
-            async for outcome in driver.apply(changes):
-                found.append(Cleaned(name, outcome.change.describe(), outcome.result, outcome.reason))
-            await driver.vacate()
-        finally:
-            await driver.close()
+            found += await _one(name, device, really=really)
+        except IsthmusError as error:
+            # The next device is cleaned all the same, and what was done so far is told.
+            found.append(Cleaned(name, name, "failed", str(error)))
     return found
+
+
+async def _one(name: str, device: EdgeDevice, *, really: bool) -> list[Cleaned]:
+    driver = DRIVERS[device.spec.driver](device)
+    try:
+        await driver.open()
+        observation = await driver.observe()
+        changes = ordered(Change("delete", key, value, None) for key, value in observation.resources.items())
+        if not really:
+            return [Cleaned(name, change.describe(), "pending") for change in changes]
+        found = [
+            Cleaned(name, outcome.change.describe(), outcome.result, outcome.reason)
+            async for outcome in driver.apply(changes)
+        ]
+        await driver.vacate()
+        return found
+    finally:
+        await driver.close()

@@ -71,14 +71,17 @@ class Attach:
             await self._write(link, node, found.render())
 
     def _grounds(self, link: ClusterLink) -> list[Ground] | None:
-        """Return the grounds of all the link's devices; none until each was observed, or peers would come and go."""
+        """Return the grounds of all the link's devices; none until each was observed, or peers would come and go.
+
+        A link whose devices are all gone from the configuration has none, either.
+        """
         grounds = []
         for device in link.spec.devices:
             ground = self._context.devices.ground(link.name, device)
             if ground is None:
                 return None
             grounds.append(ground)
-        return grounds
+        return grounds or None
 
     async def _write(self, link: ClusterLink, node: NodeFacts, text: str | None) -> None:
         key = attachment.annotation(link.name)

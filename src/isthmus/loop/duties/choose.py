@@ -32,7 +32,7 @@ class Choose:
         """Choose for link ``name`` if it is ``auto`` and has no choice yet; all its devices must be able to go that way."""
         world = self._context.world
         link = world.links.get(name)
-        if link is None or link.spec.path != "auto" or name in world.choices:
+        if link is None or link.spec.path != "auto" or name in world.choices or not link.spec.devices:
             return None
         if world.view(link.spec.cluster).doubt("nodes"):
             return AGAIN
