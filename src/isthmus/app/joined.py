@@ -189,7 +189,8 @@ class JoinedCluster:
                 nodes = self._world.view(self.name).nodes
                 for name in names:
                     self.attach.learn(name, nodes.get(name))
-                self.worker.look("attach", names)
+                freed = any(name not in nodes for name in names)
+                self.worker.look("attach", [*names, *(self.attach.left_out() if freed else ())])
                 self._look_at_links(standins=any(self._stands_in(name) for name in names))
             case "services":
                 self._look_at_services(["/".join(key) for key in heard.keys])

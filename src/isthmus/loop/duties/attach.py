@@ -30,6 +30,12 @@ class Attach:
         """Take what one Node says now, for every overlay link."""
         for addresses in self._links.values():
             addresses.learn(name, facts)
+        if facts is None:
+            self.waiting = {key: why for key, why in self.waiting.items() if key[1] != name}
+
+    def left_out(self) -> list[str]:
+        """Return the nodes that wait for a place, to be looked at again when one may have become free."""
+        return sorted({node for _, node in self.waiting})
 
     def _addresses(self, link: str) -> OverlayAddresses:
         if link not in self._links:
