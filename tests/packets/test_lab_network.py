@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.errors import InputError, LabError
+from isthmus.lab.joined import until
 from isthmus.lab.net.build import Network
 from isthmus.lab.net.clients import Why, ask_udp, fetch, ping
 from isthmus.lab.net.command import command_in, ip_batch, run
@@ -17,7 +18,7 @@ from isthmus.lab.net.pods import HTTP_PORT, UDP_PORT, PodServers
 from isthmus.lab.net.processes import Processes
 from isthmus.lab.net.sctp import SCTP_PORT, ask_sctp
 from isthmus.lab.net.segment import Announcements, who_has
-from isthmus.lab.net.topology import Topology, first
+from isthmus.lab.net.topology import Address, Topology, first
 from packets.conftest import MakeNetwork
 
 
@@ -199,14 +200,23 @@ async def test_an_unplugged_node_keeps_its_addresses(make_network: MakeNetwork) 
         assert time.monotonic() < deadline
 
 
+async def _answers(namespace: str, address: Address) -> None:
+    """Wait until an echo request is answered; a network that was built a moment ago may lose the first one."""
+
+    async def answered() -> bool:
+        return (await ping(namespace, address, timeout=0.5)).ok
+
+    await until(answered, timeout=5)
+
+
 async def test_one_family_alone_leaves_no_trace_of_the_other(make_network: MakeNetwork) -> None:
     """An IPv4 lab has IPv6 switched off, an IPv6 lab has no IPv4 address but loopback's."""
     network = await make_network(nodes=1, families=("ipv4",))
     assert read_sysctl("node1", "ipv6/conf/all/disable_ipv6") == "1"
-    assert (await ping("gw1", network.nodes["node1"].leg.address("ipv4"))).ok
+    await _answers("gw1", network.nodes["node1"].leg.address("ipv4"))
     await network.down()
     network = await make_network(nodes=1, families=("ipv6",))
-    assert (await ping("gw1", network.nodes["node1"].leg.address("ipv6"))).ok
+    await _answers("gw1", network.nodes["node1"].leg.address("ipv6"))
     addresses = (await run(["ip", "-n", "node1", "-4", "-o", "addr"])).out.splitlines()
     assert all("127.0.0.1" in line for line in addresses)
 
