@@ -61,7 +61,7 @@ async def test_a_token_is_found_nowhere(tmp_path: Path) -> None:
             api.access.tokens.clear()  # from now on the token is refused: errors are where secrets like to show
             api.close_watches()
             async with asyncio.timeout(20):
-                while b"401" not in log.read_bytes():  # noqa: ASYNC110
+                while b"401" not in log.read_bytes():
                     await asyncio.sleep(0.05)
             seen += [await _run("plan", *where), await _run("status", "--state", str(state), "--json")]
         finally:

@@ -19,7 +19,6 @@ from isthmus.model.kinds import EdgeDevice
 from isthmus.model.plan import Plan, Scope
 from isthmus.model.resources import VirtualServer
 
-
 _GRACE = 10.0
 """Seconds that a device has to finish the change under way when its worker ends."""
 
