@@ -72,6 +72,8 @@ def test_anchors_and_merges() -> None:
         ("a: \x07\n", "character that YAML does not allow"),
         ("a:\n\t- b\n", "is not YAML"),
         (f"a: {'9' * 5000}\n", "not a number"),
+        ("a: !!int ''\n", "not a number"),
+        ("a: !!float ''\n", "not a number"),
     ],
     ids=lambda value: value[:20],
 )

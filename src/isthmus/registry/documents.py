@@ -211,6 +211,6 @@ class _Builder:
             if kind == "int":
                 return int(construct.construct_yaml_int(node))
             return float(construct.construct_yaml_float(node))
-        except ValueError:
+        except (ValueError, IndexError):  # "!!int ''" has no first character
             self._flaw(node, f'"{node.value[:40]}" is not a number we can read')
             return None

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,6 +25,7 @@ from isthmus.model.kinds import Key, Kind
 from isthmus.registry.files import DirectoryReader, Loaded
 from isthmus.registry.located import Located, examine
 from isthmus.registry.problems import Problem
+from isthmus.telemetry import get_logger
 
 __all__ = ["Changes", "FileRegistry", "Snapshot"]
 
@@ -106,6 +107,7 @@ class FileRegistry:
         self._taken: Loaded | None = None
         self._identity: tuple[int, int] | None = None
         self._snapshot = Snapshot()
+        self._log = get_logger("registry")
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -149,23 +151,39 @@ class FileRegistry:
         try:
             while True:
                 await asyncio.sleep(self._interval)
-                loaded = await self._look()
-                for _ in range(SETTLE_LOOKS):
-                    if loaded is seen or not loaded.readable:
-                        break
-                    # Something changed; believe it only once it lies still, or a half-written file would count.
-                    seen = loaded
-                    await asyncio.sleep(SETTLE_SECONDS)
-                    loaded = await self._look()
-                if loaded is not self._taken or self._missing:
-                    self._take(loaded)
-                seen = loaded
+                try:
+                    seen = await self._look_and_take(seen)
+                except Exception as error:
+                    # A bug of ours, found by what somebody wrote: it must not end a process that serves.
+                    self._tripped(error)
         except BaseException as error:
             self._error = None if isinstance(error, asyncio.CancelledError) else error
             raise
         finally:
             for reader in list(self._readers):
                 reader.end(self._error)
+
+    async def _look_and_take(self, seen: Loaded | None) -> Loaded:
+        loaded = await self._look()
+        for _ in range(SETTLE_LOOKS):
+            if loaded is seen or not loaded.readable:
+                break
+            # Something changed; believe it only once it lies still, or a half-written file would count.
+            seen = loaded
+            await asyncio.sleep(SETTLE_SECONDS)
+            loaded = await self._look()
+        if loaded is not self._taken or self._missing:
+            self._take(loaded)
+        return loaded
+
+    def _tripped(self, error: Exception) -> None:
+        self._taken = None  # the next look that succeeds is news, and takes the problem back
+        problem = Problem(str(self.directory), f"internal error: {error!r}", "what was read before stays in force")
+        if str(problem) not in map(str, self._snapshot.problems):
+            self._log.error("reading the configuration crashed", error=repr(error), exc_info=error)
+            self._snapshot = replace(self._snapshot, problems=(problem, *self._snapshot.problems))
+            for reader in list(self._readers):
+                reader.add(())
 
     async def _look(self) -> Loaded:
         """Read the directory in the thread. A look that hangs (a dead network mount) is left to hang, and reported."""
