@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from isthmus.model.kinds.addresses import Network
-from isthmus.model.kinds.kind import Column, Kind, Part, Status, Timestamp, YesNo, rule
+from isthmus.model.kinds.kind import Column, Kind, Part, Status, YesNo, rule
 from isthmus.model.kinds.names import AbsolutePath, Name, Namespace, QualifiedName
 from isthmus.model.kinds.wrong import Wrong
 
@@ -176,9 +176,6 @@ class Freshness(Part):
     """How fresh our view of one resource of the cluster is."""
 
     synced: YesNo = Field(default=False, description="Whether the first list is complete.")
-    last_event: Timestamp | None = Field(
-        default=None, description="When the API last said anything, bookmarks included."
-    )
 
 
 class KubeClusterStatus(Status):
@@ -189,7 +186,6 @@ class KubeClusterStatus(Status):
     uid: str | None = Field(
         default=None, description="UID of the namespace kube-system: which cluster this is, whatever its address."
     )
-    cni: str | None = Field(default=None, description="The network plug-in found, and by what it was told.")
     watches: Mapping[str, Freshness] = Field(default_factory=dict, description="Freshness of our view, per resource.")
 
 
@@ -202,7 +198,6 @@ class KubeCluster(Kind):
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("Reachable", ".status.reachable", "boolean"),
         Column("Version", ".status.version"),
-        Column("CNI", ".status.cni"),
         Column("UID", ".status.uid", wide=True),
     )
 
