@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 
 from isthmus.core.wishes import Verdict
 from isthmus.model.plan import Change, Conflict
-from isthmus.model.resources import AnyResource, FdbEntry, MssClamp, Neighbor, Route, SourceAddress, Tunnel
+from isthmus.model.resources import AnyResource, MssClamp, Tunnel, goes_with
 
 
 def compare(
@@ -63,12 +63,8 @@ def _vxlan(tunnel: Tunnel) -> str:
 
 
 def stands_on(resource: AnyResource) -> str | None:
-    """Return the interface that ``resource`` is put on, and goes with; none for what stands by itself."""
-    if isinstance(resource, FdbEntry):
-        return resource.tunnel
-    if isinstance(resource, Neighbor | Route | SourceAddress | MssClamp):
-        return resource.link
-    return None
+    """Return the interface that ``resource`` is put on or is about; none for what stands by itself."""
+    return resource.link if isinstance(resource, MssClamp) else goes_with(resource)
 
 
 def lost(identity: str, verdict: Verdict) -> Iterable[Conflict]:

@@ -19,7 +19,7 @@ from isthmus.drivers.base import Adapted, Observation, Outcome, ProbeResult, Pro
 from isthmus.errors import DeviceError, DeviceUnreachable
 from isthmus.model.facts import DeviceFacts
 from isthmus.model.plan import Change
-from isthmus.model.resources import AnyResource, FdbEntry, IPAddress, Neighbor, Route, SourceAddress, Tunnel
+from isthmus.model.resources import AnyResource, IPAddress, Tunnel, goes_with
 
 __all__ = ["Fault", "MemoryDriver", "lose_reply", "raise_error", "refuse"]
 
@@ -220,7 +220,7 @@ class MemoryDriver:
 
     def _drop_what_stands_on(self, link: str) -> bool:
         """Forget all that goes with a link when it goes; say whether there was anything."""
-        gone = [identity for identity, resource in self.resources.items() if _stands_on(resource) == link]
+        gone = [identity for identity, resource in self.resources.items() if goes_with(resource) == link]
         for identity in gone:
             del self.resources[identity]
         return bool(gone)
@@ -234,12 +234,3 @@ def _fixed_differ(before: Tunnel, after: Tunnel) -> bool:
         after.local,
         after.underlay,
     )
-
-
-def _stands_on(resource: AnyResource) -> str | None:
-    """Return the link that takes ``resource`` along when it goes."""
-    if isinstance(resource, FdbEntry):
-        return resource.tunnel
-    if isinstance(resource, Neighbor | Route | SourceAddress):
-        return resource.link
-    return None

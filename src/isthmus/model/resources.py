@@ -228,6 +228,15 @@ AnyResource: TypeAlias = (
 )
 
 
+def goes_with(resource: AnyResource) -> str | None:
+    """Return the link that takes ``resource`` along when the link goes; none for what stays."""
+    if isinstance(resource, FdbEntry):
+        return resource.tunnel
+    if isinstance(resource, Neighbor | Route | SourceAddress):
+        return resource.link
+    return None
+
+
 def endpoint_text(address: IPAddress, port: int) -> str:
     """Return ``address:port`` with IPv6 in brackets (RFC 3986)."""
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from isthmus.drivers.base import Observation, Outcome
 from isthmus.drivers.linux.routes import key_of
 from isthmus.model.facts import DeviceFacts
-from isthmus.model.resources import AnyResource, FdbEntry, Neighbor, Route, SourceAddress
+from isthmus.model.resources import AnyResource, Route, goes_with
 
 __all__ = ["Expected"]
 
@@ -77,7 +77,7 @@ class Expected:
 
     def stands_on(self, link: str) -> bool:
         """Say whether anything is expected that goes with ``link`` when it goes."""
-        return any(_link_of(resource) == link for resource in self.resources.values())
+        return any(goes_with(resource) == link for resource in self.resources.values())
 
     def _set(self, identity: str, resource: AnyResource | None) -> None:
         before = self.resources.pop(identity, None)
@@ -87,10 +87,3 @@ class Expected:
             self.resources[identity] = resource
             if isinstance(resource, Route):
                 self._route_keys.add(key_of(resource))
-
-
-def _link_of(resource: AnyResource) -> str | None:
-    match resource:
-        case FdbEntry(tunnel=link) | Neighbor(link=link) | Route(link=link) | SourceAddress(link=link):
-            return link
-    return None
