@@ -203,7 +203,9 @@ def _link(
 def _probed(asked: int, silent: int) -> str:
     if not asked:
         return "not yet"
-    return f"{silent} nodes do not answer" if silent else f"all {asked} nodes answer"
+    if silent:
+        return "1 node does not answer" if silent == 1 else f"{silent} nodes do not answer"
+    return "the one node answers" if asked == 1 else f"all {asked} nodes answer"
 
 
 def _used(world: World) -> Counter[str]:

@@ -126,7 +126,8 @@ def _link(said: Mapping[str, Any]) -> list[Statement]:
         return [Statement("Joined", "False", "NodesWaiting", "; ".join([text, *said["waiting"]]))]
     if not joined:
         return [Statement("Joined", "False", "NoNodes", f"no node of cluster {said['cluster']} takes part")]
-    return [Statement("Joined", "True", "AllNodesJoined", f"{joined} nodes are joined by path {said['path']}")]
+    nodes = "1 node is joined" if joined == 1 else f"{joined} nodes are joined"
+    return [Statement("Joined", "True", "AllNodesJoined", f"{nodes} by path {said['path']}")]
 
 
 def _nothing(said: Mapping[str, Any]) -> list[Statement]:
