@@ -48,8 +48,6 @@ class Attach:
         """Write the node's annotations that differ; an address once given stays."""
         view = self._context.world.view(self._context.cluster)
         node = view.nodes.get(name)
-        for key in [key for key in self.waiting if key[1] == name and node is None]:
-            del self.waiting[key]
         if node is None or DEVICE_LABEL in node.labels or view.doubt("nodes"):
             return None  # an address is only given when all that are taken are known
         for link in self._context.world.links_of_cluster(self._context.cluster):

@@ -81,6 +81,8 @@ class Service:
         except Exception:
             self._freed()  # somebody may have been told meanwhile that nothing is free
             raise
+        if (namespace, service_name) not in self._context.world.view(self._context.cluster).services:
+            self._said.pop(name, None)  # one of the same name is another Service
         service, ours = self._asked(holder)
         if service is not None and not ours:
             await self._take_back(service, name, holder)

@@ -1,0 +1,131 @@
+"""A Service's duty: what it says, how often, and what it remembers of Services that are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import msgspec
+
+from core.rig import NOW, Rig, drive, service
+from isthmus.core.allocate import Allocator
+from isthmus.kube.client import KubeClient
+from isthmus.kube.kinds import KindRef
+from isthmus.loop.cluster import Context, Devices
+from isthmus.loop.duties.service import Service
+from isthmus.model.facts import NamespaceFacts, ServiceFacts
+from isthmus.model.kinds import VirtualIP
+from isthmus.model.plan import Scope
+
+POOL = {"ranges": ["198.51.100.7"]}
+
+
+class Story:
+    """One cluster with a namespace; what is written into a Service is what the world hears next."""
+
+    def __init__(self) -> None:
+        self.rig = Rig()
+        self.rig.world.put_namespace("east", "shop", NamespaceFacts("shop"))
+        self.serving = True
+        self.claimed: list[str] = []
+        self.told: list[str] = []
+        self.writes = 0
+        client, devices = cast(KubeClient, self), cast(Devices, self)
+        context = Context("east", self.rig.world, client, devices, lambda scopes: None, lambda: NOW)
+        self.duty = Service(context, Allocator(self.rig.world), self, self.tell, lambda: None)
+
+    # what the duty needs
+
+    async def create(self, vip: VirtualIP) -> None:
+        """Take a claim."""
+        self.claimed.append(vip.name)
+
+    async def delete(self, vip: VirtualIP) -> None:
+        """Take a claim back."""
+        self.claimed.remove(vip.name)
+
+    def tell(self, about: ServiceFacts, reason: str, message: str, *, warning: bool) -> None:
+        """Take an Event."""
+        self.told.append(f"{about.uid} {reason}")
+
+    def serves(self, scope: Scope) -> bool:
+        """Say what the devices say."""
+        return self.serving
+
+    def has_members(self, scopes: Iterable[Scope]) -> bool:
+        """Say what the devices say."""
+        return True
+
+    def complaint(self, scope: Scope) -> str | None:
+        """Say what the devices say."""
+        return None if self.serving else "gw: the cable is out"
+
+    async def apply_status(self, kind: KindRef, obj: Mapping[str, Any], **rest: Any) -> None:
+        """Take what is written."""
+        self.writes += 1
+        condition = obj["status"]["conditions"][0]
+        served = (condition["status"], condition["reason"], condition["message"])
+        facts = self.rig.world.view("east").services["shop", "a"]
+        shown = self.rig.world.addresses_of(("east", "shop", "a"))
+        ingress = tuple(shown) if obj["status"]["loadBalancer"] else ()
+        since = condition["lastTransitionTime"]
+        self.rig.put(msgspec.structs.replace(facts, served=served, served_since=since, ingress=ingress))
+
+    # what happens
+
+    def appears(self, uid: str) -> None:
+        """Create the Service and look at it, as often as the watch would tell."""
+        self.rig.put(service("shop/a", 80, uid=uid))
+        self.look()
+
+    def goes(self) -> None:
+        """Delete the Service."""
+        self.rig.world.put_service("east", ("shop", "a"), None)
+        self.look()
+
+    def look(self) -> None:
+        """Look until nothing is written any more."""
+        for _ in range(3):
+            drive(self.duty.look("shop/a"))
+
+
+def test_trouble_is_told_once_for_as_long_as_it_lasts() -> None:
+    """One Event when it begins, none while it stays, and one when it comes back."""
+    story = Story()
+    story.rig.kind("AddressPool", "tiny", POOL)
+    story.appears("u1")
+    for _ in range(2):
+        story.serving = False
+        story.look()
+        story.serving = True
+        story.look()
+    assert story.told == ["u1 AddressAssigned", "u1 NotServed", "u1 NotServed"]
+    writes = story.writes
+    story.look()
+    assert story.writes == writes, "what stands is not written again"
+
+
+def test_a_service_made_anew_is_told_anew() -> None:
+    """A Service of the same name is another one; of those that are gone nothing is remembered."""
+    story = Story()
+    story.appears("u1")
+    story.goes()
+    assert not story.duty._said
+    assert not story.duty.waiting
+    story.appears("u2")
+    assert story.told == ["u1 NoPool", "u2 NoPool"]
+
+
+def test_an_address_goes_back_with_its_service() -> None:
+    """The claim is given up once the Service is gone, and not before."""
+    story = Story()
+    story.rig.kind("AddressPool", "tiny", POOL)
+    story.appears("u1")
+    assert story.claimed == ["198.51.100.7"]
+    facts = story.rig.world.view("east").services["shop", "a"]
+    story.rig.put(msgspec.structs.replace(facts, deleting=True))
+    story.look()
+    assert story.claimed == ["198.51.100.7"]
+    story.goes()
+    assert story.claimed == []
+    assert not story.rig.world.vips
