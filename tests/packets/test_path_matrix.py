@@ -24,7 +24,10 @@ from packets.joining import CLIENT_FAR, CLIENT_NEAR, GATEWAY, Rig, joined_lab
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FAMILIES: dict[str, tuple[Family, ...]] = {"ipv4": ("ipv4",), "ipv6": ("ipv6",), "dual": ("ipv4", "ipv6")}
-SHAPES = list(product(("direct", "flannel", "overlay"), FAMILIES, (1, 2)))
+SHAPES = [
+    *product(("direct", "flannel", "overlay"), FAMILIES, (2,)),
+    *product(("direct", "flannel", "overlay"), ["dual"], (1,)),
+]
 
 
 @dataclass

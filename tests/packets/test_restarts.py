@@ -14,10 +14,10 @@ from packets.watching import Load, Quiet
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["flannel", "overlay", "direct"])
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["flannel", "overlay"])
 async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
-    """Return three joined nodes by each path."""
-    async with joined_lab(request.param, nodes=3) as rig:
+    """Return two joined nodes by each kind of tunnel."""
+    async with joined_lab(request.param, nodes=2) as rig:
         yield rig
 
 
@@ -59,7 +59,7 @@ async def test_a_killed_controller_converges_when_it_returns(rig: Rig) -> None:
     for vips in shown:
         for address in vips:
             await rig.answers(address)
-            assert (await spread(CLIENT_FAR, address, 80, requests=9)).ok
+            assert (await spread(CLIENT_FAR, address, 80, requests=6)).ok
     await rig.settled()
     async with Quiet(rig) as quiet:
         assert (await rig.restart())["writes"] == 0
