@@ -45,7 +45,7 @@ def _demo() -> int:
     return asyncio.run(show())
 
 
-@command.command()
+@command.command(short_help="Build a lab, join it, print who reaches whom.")
 @click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, 200), help="Number of nodes.")
 @click.option(
     "--path",
@@ -88,7 +88,7 @@ def run(nodes: int, path: str, device: str, families: str, as_json: bool) -> int
     return _in_sandbox([*arguments, *(["--json"] if as_json else [])], inside)
 
 
-@command.command()
+@command.command(short_help="A joined lab with a prompt; leaving ends it.")
 @click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, 200), help="Number of nodes.")
 @click.option(
     "--path",
@@ -108,7 +108,7 @@ def shell(nodes: int, path: str) -> int:
     return _in_sandbox(["lab", "shell", "--nodes", str(nodes), "--path", path], inside)
 
 
-@command.command()
+@command.command(short_help="A joined lab in the background.")
 @click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, 200), help="Number of nodes.")
 @click.option(
     "--path",
@@ -127,18 +127,21 @@ def up(nodes: int, path: str) -> int:
 @command.command(hidden=True)
 @click.option("--nodes", default=3, type=click.IntRange(1, 200))
 @click.option("--path", default="flannel", type=click.Choice(["auto", "direct", "flannel", "overlay"]))
-def hold(nodes: int, path: str) -> int:
+@click.option("--at", required=True, type=click.Path(path_type=Path))
+def hold(nodes: int, path: str, at: Path) -> int:
     """Be the lab that `lab up` starts."""
 
     def inside() -> int:
         from isthmus.lab.background import hold as hold_lab
 
-        return asyncio.run(hold_lab(nodes, path))
+        return asyncio.run(hold_lab(nodes, path, at))
 
-    return _in_sandbox(["lab", "hold", "--nodes", str(nodes), "--path", path], inside)
+    return _in_sandbox(["lab", "hold", "--nodes", str(nodes), "--path", path, "--at", str(at)], inside)
 
 
-@command.command(context_settings={"ignore_unknown_options": True})
+@command.command(
+    short_help="A prompt or one command in the lab of `up`.", context_settings={"ignore_unknown_options": True}
+)
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED)
 def enter(argv: tuple[str, ...]) -> int:
     """Open a prompt (or run a command) in the lab that `lab up` left running."""
@@ -147,7 +150,7 @@ def enter(argv: tuple[str, ...]) -> int:
     return enter_lab(list(argv))
 
 
-@command.command()
+@command.command(short_help="End the lab of `up`.")
 def down() -> int:
     """End the lab that `lab up` left running, and every trace of it."""
     from isthmus.lab.background import stop
@@ -155,19 +158,25 @@ def down() -> int:
     return stop()
 
 
-@command.command()
+@command.command(short_help="The lab's small Kubernetes API alone.")
 @click.option(
     "--port", default=0, show_default=True, type=click.IntRange(0, 65535), help="TCP port; 0 takes a free one."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--cluster-cidr", multiple=True, help="Give Nodes their pod CIDRs out of this range (one per family).")
 def kube(port: int, host: str, cluster_cidr: tuple[str, ...]) -> None:
-    """Run the lab's small Kubernetes API alone; prints the path of a kubeconfig. Ctrl-C ends it."""
+    """Run the lab's small Kubernetes API alone; prints the path of a kubeconfig. Ctrl-C ends it.
+
+    Left out: controllers (only pod CIDRs are allocated and deleted namespaces emptied), garbage collection, admission, roles,
+    kubelet (no logs, exec, scale), protobuf answers, storage on disk.
+    """
     from isthmus.lab.kube.server import run_kube_api
 
     def ready(kubeconfig: Path) -> None:
         click.echo(str(kubeconfig))
         sys.stdout.flush()
+        if sys.stdout.isatty():
+            click.echo(f"try:  export KUBECONFIG={kubeconfig}; kubectl get nodes      Ctrl-C here ends it", err=True)
 
     run_kube_api(port, host, ready, cluster_cidrs=cluster_cidr)
 

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -42,10 +43,23 @@ def start(nodes: int, path: str) -> int:
     """Start a lab in the background and wait until it serves."""
     if _ask("ping") is not None:
         raise LabError("a lab is up already; enter it with `isthmus lab enter`, end it with `isthmus lab down`")
-    log = folder() / "log"
+    place = folder()
+    log = place / "log"
     with log.open("wb") as output:
         holder = subprocess.Popen(
-            [sys.executable, "-m", "isthmus", "lab", "hold", "--nodes", str(nodes), "--path", path],
+            [
+                sys.executable,
+                "-m",
+                "isthmus",
+                "lab",
+                "hold",
+                "--nodes",
+                str(nodes),
+                "--path",
+                path,
+                "--at",
+                str(place),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -80,18 +94,28 @@ def stop() -> int:
     """End the lab that is up; none is fine, too."""
     if _ask("stop") is None:
         print("no lab is up")
+        _forget()
         return 0
     deadline = time.monotonic() + 20
     while _ask("ping") is not None:
         if time.monotonic() > deadline:
             raise LabError("the lab does not end")
         time.sleep(0.05)
+    _forget()
     print("the lab is gone")
     return 0
 
 
-async def hold(nodes: int, path: str) -> int:
-    """Be the lab: bring it up, answer on the socket, end when asked."""
+def _forget() -> None:
+    """Remove our directory; nobody listens in it any more."""
+    shutil.rmtree(folder(), ignore_errors=True)
+
+
+async def hold(nodes: int, path: str, at: Path) -> int:
+    """Be the lab: bring it up, answer on the socket in ``at``, end when asked.
+
+    ``at`` is said from outside: in the sandbox everybody is called root, so ``folder`` would be another one here.
+    """
     stopping = asyncio.Event()
     async with JoinedLab(Topology(nodes=nodes, cni="flannel"), path) as joined:
         vip = await serve(joined)
@@ -107,7 +131,7 @@ async def hold(nodes: int, path: str) -> int:
                 if word == b"stop":
                     stopping.set()
 
-        place = folder() / "socket"
+        place = at / "socket"
         place.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(answer, place)
         try:

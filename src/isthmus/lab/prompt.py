@@ -20,22 +20,34 @@ from isthmus.lab.net.matrix import spread
 from isthmus.lab.net.nodes import Workload
 from isthmus.lab.net.topology import CLIENT_NEAR, Topology
 
-WELCOME = """
-The lab is up: {nodes} nodes with pods, gateway gw1 (Isthmus runs there), client-near, router, client-far.
-Service default/web has {vip}.  Try:
+_TRY = (
+    ("isthmus status", "how everything stands"),
+    ("isthmus plan", "what would change, and why"),
+    ("isthmus explain node1", "hop by hop"),
+    ("isthmus explain {vip}", "also: default/web, 10.244.1.10"),
+    ("on client-near curl -s {url}", "from the VIP's own segment"),
+    ("on client-far curl -s {url}", "from behind a router"),
+    ("kubectl get nodes,svc,endpointslices", "if kubectl is installed"),
+    ("on gw1 ip route del 10.244.1.0/24", "break something, look"),
+    ("on gw1 nft list map inet isthmus_main services4", ""),
+)
 
-  curl http://{vip}/                       from here goes nowhere: the clients are elsewhere
-  on client-near curl -s http://{vip}/     a client on the VIP's own segment, several times
-  on client-far curl -s http://{vip}/      a client behind the router
-  isthmus status                           how everything stands
-  isthmus plan                             what would change, and why
-  isthmus explain node2                    hop by hop; also: a pod CIDR, a pod, {vip}, default/web
-  kubectl get nodes,svc,endpointslices     if kubectl is installed
-  on gw1 ip route del 10.244.2.0/24        break something, then look again
-  on gw1 nft list ruleset                  what the gateway does
 
-exit (or Ctrl-D) ends the lab and removes every trace of it.
-"""
+def welcome(nodes: int, vip: str) -> str:
+    """Return what the prompt says first: what is there and what to try, in lines of 80 columns."""
+    tries = [(command.format(vip=vip, url=f"http://{vip}/"), what) for command, what in _TRY]
+    width = max(len(command) for command, what in tries if what)
+    lines = [
+        "",
+        f"The lab is up: {nodes} nodes with pods, gateway gw1 with Isthmus, and clients.",
+        f"Service default/web has {vip}.",
+        "`on NAME COMMAND` runs it on node1 ..., gw1, client-near, client-far. Try:",
+        "",
+        *(f"  {command:<{width}}  {what}".rstrip() for command, what in tries),
+        "",
+        "exit (or Ctrl-D) ends the lab and removes every trace of it.",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 async def prompt(nodes: int, path: str) -> int:
@@ -44,7 +56,7 @@ async def prompt(nodes: int, path: str) -> int:
         print(f"building a lab of {nodes} nodes, path {path} ...", flush=True)
         vip = await serve(joined)
         files = write_tools(joined)
-        print(WELCOME.format(nodes=nodes, vip=vip), flush=True)
+        print(welcome(nodes, vip), flush=True)
         shell = await asyncio.create_subprocess_exec(
             "bash", "--rcfile", str(files / "bashrc"), "-i", env={**os.environ, **environment(joined, files)}
         )
