@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from isthmus.model.kinds import ALLOW_DELETES, EdgeDevice
+from isthmus.model.kinds import EdgeDevice
 from isthmus.model.plan import Change, Held, Scope
 
 
@@ -122,7 +122,7 @@ def allowed(
     if device is not None:
         deletes = device.spec.deletes
         limits, policy = Limits(deletes.floor, deletes.share, deletes.window), device.spec.policy
-        consent = consent or ALLOW_DELETES in device.metadata.annotations
+        consent = consent or device.deletes_allowed
     steps = [change for change in changes if change.action != "delete"]
     free, held = judge(
         [change for change in changes if change.action == "delete"],
