@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import shutil
 import socket
 import struct
@@ -27,6 +28,7 @@ from isthmus.lab.net.topology import Topology
 from isthmus.lab.prompt import environment, serve, write_tools
 
 _START_SECONDS = 60.0
+_STOP_SECONDS = 20.0
 
 
 def folder() -> Path:
@@ -91,16 +93,19 @@ def enter(argv: list[str]) -> int:
 
 
 def stop() -> int:
-    """End the lab that is up; none is fine, too."""
-    if _ask("stop") is None:
+    """End the lab that is up, and wait until it has ended; none is fine, too."""
+    answer = _ask("stop")
+    if answer is None:
         print("no lab is up")
         _forget()
         return 0
-    deadline = time.monotonic() + 20
-    while _ask("ping") is not None:
-        if time.monotonic() > deadline:
-            raise LabError("the lab does not end")
-        time.sleep(0.05)
+    with contextlib.suppress(ProcessLookupError):
+        holder = os.pidfd_open(answer.pid)
+        try:
+            if not select.select([holder], [], [], _STOP_SECONDS)[0]:
+                raise LabError("the lab does not end")
+        finally:
+            os.close(holder)
     _forget()
     print("the lab is gone")
     return 0
