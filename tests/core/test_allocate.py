@@ -370,3 +370,13 @@ def test_nobody_is_proposed_what_is_under_way() -> None:
         "192.0.2.101",
         "192.0.2.100",
     ]
+
+
+def test_an_address_that_nobody_can_read_is_replaced_by_none(rig: Rig) -> None:
+    """A request that is no address is refused with the reason, once, and what the Service holds stays."""
+    problem = "annotation isthmus.dev/addresses: 'bogus' is not an IP address"
+    rig.put(service("shop/a", 80, families=(4, 6), unreadable_request=problem))
+    assert (given(rig), why(rig)) == ([], [("AddressUnreadable", False)])
+    rig.put(vip("192.0.2.100", "shop/a"))
+    decision = Allocator(rig.world).decide(("east", "shop", "a"))
+    assert (decision.claims, decision.release, decision.refused) == ((), (), (Refused("AddressUnreadable", problem),))

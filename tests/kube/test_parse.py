@@ -196,6 +196,7 @@ def test_bad_ports_and_addresses_are_left_out_and_named() -> None:
     )
     assert found.ports == (ServicePort("", "tcp", 443),)
     assert found.requested == (ip_address("192.0.2.1"),)
+    assert found.unreadable_request == "annotation isthmus.dev/addresses: 'nonsense' is not an IP address"
     assert found.families == (4,)
     assert len(found.problems) == 4
     assert any("odd" in problem and "QUIC" in problem for problem in found.problems)

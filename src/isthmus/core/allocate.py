@@ -100,6 +100,10 @@ class Allocator:
         for family in service.families if not service.deleting else ():
             mine = [address for address in held if address.version == family]
             asked = [address for address in service.requested if address.version == family]
+            if not asked and service.unreadable_request is not None:
+                # What is asked for is never replaced by something else, nor what it holds meanwhile.
+                refused.append(Refused("AddressUnreadable", service.unreadable_request))
+                continue
             if not asked and mine:
                 continue
             outcome = self._requested(holder, service, asked, mine) if asked else self._any(holder, service, family)
@@ -112,7 +116,7 @@ class Allocator:
         # A Service on its way out keeps what it has until it is gone, and gets nothing new.
         if not service.deleting:
             release += [vip_name(address) for address in held if address.version not in service.families]
-        return Decision(tuple(claims), tuple(release), tuple(refused))
+        return Decision(tuple(claims), tuple(release), tuple(dict.fromkeys(refused)))
 
     def _requested(
         self, holder: Holder, service: ServiceFacts, asked: list[IPAddress], mine: list[IPAddress]
@@ -134,7 +138,7 @@ class Allocator:
     def _any(self, holder: Holder, service: ServiceFacts, family: int) -> list[Claim] | Refused:
         pools = self._pools(holder, service, asked=False)
         if not pools:
-            wanted = f"pool {service.pool}" if service.pool else "a pool"
+            wanted = f"pool {service.pool}" if service.pool else "pool"
             return Refused("NoPool", f"there is no {wanted} that this Service may use", waiting=True)
         for address in service.ingress:
             if address.version == family and self._is_free(address):

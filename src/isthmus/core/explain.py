@@ -12,10 +12,12 @@ from ipaddress import ip_address, ip_network
 import msgspec
 
 from isthmus.core import attachment
+from isthmus.core.allocate import Allocator
 from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL
 from isthmus.core.planner import DevicePlanner
 from isthmus.core.reach import Answer, Question
+from isthmus.core.services import not_ours
 from isthmus.core.world import Holder, World
 from isthmus.model.facts import NodeFacts
 from isthmus.model.kinds import ClusterLink, vip_name
@@ -222,10 +224,24 @@ def _service(what: str, world: World, planners: Mapping[str, DevicePlanner]) -> 
     if not slash:
         return
     for cluster, view in sorted(world.clusters.items()):
-        if (namespace, name) in view.services:
-            held = world.addresses_of((cluster, namespace, name))
-            yield Hop("claim", f"holds {', '.join(str(a) for a in held) or 'no address'}", bool(held))
-            yield from _holder((cluster, namespace, name), world, planners)
+        service, kind = view.services.get((namespace, name)), world.cluster_kinds.get(cluster)
+        if service is None:
+            continue
+        holder = (cluster, namespace, name)
+        held = world.addresses_of(holder)
+        why = not_ours(service, kind) if kind is not None else None
+        if why is not None and not held:
+            yield Hop("cluster", f"Service {namespace}/{name} of {cluster} is not ours: {why}", False)
+            continue
+        yield Hop("claim", f"holds {', '.join(str(a) for a in held) or 'no address'}", bool(held))
+        allocator = Allocator(world)
+        doubt = allocator.doubt(cluster)
+        if doubt is not None:
+            yield Hop("claim", f"no address is given or taken away now: {doubt}")
+        else:
+            for refused in allocator.decide(holder).refused:
+                yield Hop("claim", refused.message, False)
+        yield from _holder(holder, world, planners)
 
 
 def _holder(holder: Holder, world: World, planners: Mapping[str, DevicePlanner]) -> Iterator[Hop]:
@@ -244,6 +260,12 @@ def _holder(holder: Holder, world: World, planners: Mapping[str, DevicePlanner])
     endpoints = [e for s in view.slices.get(service.key, {}).values() for e in s.endpoints]
     ready = sum(1 for endpoint in endpoints if endpoint.ready and not endpoint.terminating)
     yield Hop("cluster", f"{ready} of {len(endpoints)} endpoints are ready", ready > 0)
+    places = {
+        (endpoint.node, facts.version)
+        for facts in view.slices.get(service.key, {}).values()
+        for endpoint in facts.endpoints
+        if endpoint.node is not None
+    }
     links = world.links_of_cluster(cluster)
     if not links:
         yield Hop("link", f"no ClusterLink joins {cluster}", False)
@@ -252,9 +274,11 @@ def _holder(holder: Holder, world: World, planners: Mapping[str, DevicePlanner])
         for device in link.spec.devices:
             if device in planners:
                 yield from _on_device(planners[device], Scope("service", link.name, f"{namespace}/{name}"))
-        joined = {node for d in link.spec.devices if d in planners for node in planners[d].joined_nodes(link.name)}
-        for node in sorted({e.node for e in endpoints if e.node is not None} - joined):
-            yield Hop("link", f"{link.name}: pods on node {node} are left out: the node is not joined", False)
+        planned = [planners[device] for device in link.spec.devices if device in planners]
+        for node, version in sorted(places):
+            if not any(version in planner.joined.versions(link.name, node) for planner in planned):
+                text = f"{link.name}: pods on node {node} are left out: no way to it over IPv{version} stands"
+                yield Hop("link", f"{text} (see `isthmus explain {node}`)", False)
 
 
 def _because(doubt: str | None) -> str:

@@ -30,11 +30,19 @@ Joined = Callable[[str, int], bool]
 
 def is_ours(service: ServiceFacts, cluster: KubeCluster) -> bool:
     """Say whether the Service asks for us: type LoadBalancer, our class or none where we are the default."""
-    if service.type != "LoadBalancer" or service.namespace in cluster.spec.exclude_namespaces:
-        return False
-    if service.load_balancer_class is None:
-        return cluster.spec.load_balancer.default
-    return service.load_balancer_class == cluster.spec.load_balancer.class_
+    return not_ours(service, cluster) is None
+
+
+def not_ours(service: ServiceFacts, cluster: KubeCluster) -> str | None:
+    """Return why the Service does not ask for us, or none if it does."""
+    if service.type != "LoadBalancer":
+        return "its type is not LoadBalancer"
+    if service.namespace in cluster.spec.exclude_namespaces:
+        return "the KubeCluster's excludeNamespaces has its namespace"
+    found, ours = service.load_balancer_class, cluster.spec.load_balancer.class_
+    if found is None:
+        return None if cluster.spec.load_balancer.default else f"it has no loadBalancerClass, and ours is {ours}"
+    return None if found == ours else f"its loadBalancerClass is {found}, and ours is {ours}"
 
 
 def for_service(

@@ -104,6 +104,9 @@ def parse_service(service: wire.Service) -> ServiceFacts:
         source, texts = f"annotation {ADDRESSES_ANNOTATION}", [text.strip() for text in asked.split(",")]
     else:
         source, texts = "spec.loadBalancerIP", [spec.load_balancer_ip or ""]
+    unreadable = list[str]()
+    requested: tuple[IPAddress, ...] = _unique(_address(text, source, unreadable) for text in texts if text)
+    problems += unreadable
     shown = status.load_balancer.ingress or () if status.load_balancer else ()
     served = next((entry for entry in status.conditions or () if entry.type == SERVED_CONDITION), None)
     return ServiceFacts(
@@ -115,7 +118,8 @@ def parse_service(service: wire.Service) -> ServiceFacts:
         load_balancer_class=spec.load_balancer_class or None,
         ports=tuple(_service_ports(spec.ports or (), problems)),
         families=_families(spec, problems),
-        requested=_unique(_address(text, source, problems) for text in texts if text),
+        requested=requested,
+        unreadable_request=unreadable[0] if unreadable else None,
         ingress=_unique(_address(entry.ip, "status.loadBalancer", problems) for entry in shown if entry.ip),
         cluster_ips=_unique(_address(text, "spec.clusterIPs", problems) for text in _cluster_ips(spec)),
         pool=annotations.get(POOL_ANNOTATION, "").strip() or None,

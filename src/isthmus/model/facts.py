@@ -49,6 +49,7 @@ class ServicePort(msgspec.Struct, frozen=True):
 class ServiceFacts(msgspec.Struct, frozen=True):
     """A Service. ``ingress`` is what its status shows now; it is a hint, never trusted input (CVE-2020-8554).
 
+    ``unreadable_request`` is the problem with an address that it asks for, if nobody can say which one it means.
     ``served`` is our own condition in its status (status, reason, message) and ``served_since`` its transition time.
     """
 
@@ -61,6 +62,7 @@ class ServiceFacts(msgspec.Struct, frozen=True):
     ports: tuple[ServicePort, ...] = ()
     families: tuple[int, ...] = (4,)
     requested: tuple[IPAddress, ...] = ()
+    unreadable_request: str | None = None
     ingress: tuple[IPAddress, ...] = ()
     cluster_ips: tuple[IPAddress, ...] = ()
     pool: str | None = None
