@@ -22,6 +22,8 @@ def command(config: Path, only: tuple[str, ...], yes: bool, as_json: bool) -> in
     """Remove everything that carries our owner mark from the devices in --config; leave everything else.
 
     Stop the controller first, or it puts everything back. Without --yes nothing is changed.
+
+    Exit code 0: done, or shown. 1: something could not be read or removed.
     """
     setup_logging(level="warning")
     return asyncio.run(_run(config, only, yes, as_json))
@@ -29,7 +31,14 @@ def command(config: Path, only: tuple[str, ...], yes: bool, as_json: bool) -> in
 
 async def _run(config: Path, only: tuple[str, ...], yes: bool, as_json: bool) -> int:
     from isthmus.app.cleaning import clean
+    from isthmus.app.drivers import DRIVERS
+    from isthmus.registry.files import load
+    from isthmus.registry.problems import InputWarning
 
+    # A device that stands in a file nobody can read is not cleaned, and that is no success.
+    problems = [one for one in load(config, set(DRIVERS)).problems if not isinstance(one, InputWarning)]
+    for problem in problems:
+        note(f"configuration: {problem}")
     outcomes = await clean(config, only, really=yes)
     if as_json:
         emit_json([{"device": o.device, "change": o.text, "result": o.result, "reason": o.reason} for o in outcomes])
@@ -37,8 +46,8 @@ async def _run(config: Path, only: tuple[str, ...], yes: bool, as_json: bool) ->
         for outcome in outcomes:
             plan_line(f"{outcome.text}" + (f"   {outcome.result}: {outcome.reason}" if outcome.reason else ""))
         verb = "removed" if yes else "would be removed; say --yes to do it"
-        click.echo(f"{len(outcomes)} things {verb}")
+        click.echo(f"{len(outcomes)} things {verb}" if outcomes else "nothing of ours is there")
     failed = [outcome for outcome in outcomes if outcome.result not in ("done", "pending")]
     if failed:
         note(f"{len(failed)} things could not be removed")
-    return EXIT_FAILED if failed else 0
+    return EXIT_FAILED if failed or problems else 0

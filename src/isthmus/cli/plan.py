@@ -54,6 +54,7 @@ async def _run(config: Path, state: Path, as_json: bool, only: tuple[str, ...], 
             for plan in plans:
                 for line in plan.lines():
                     plan_line(line)
-        if missing or look.problems:
+        unread = any(view.pending for view in look.world.clusters.values())
+        if missing or unread or look.problems:
             return EXIT_FAILED
         return EXIT_PENDING if any(not plan.empty for plan in plans) else 0

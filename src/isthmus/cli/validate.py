@@ -28,5 +28,6 @@ def command(files: tuple[Path, ...], as_json: bool) -> int:
     else:
         for problem in problems:
             click.secho(str(problem), fg="red", err=True)
-        click.echo(f"{len(problems)} problems" if problems else "nothing is wrong")
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        click.echo(count if problems else "nothing is wrong")
     return EXIT_FAILED if problems else 0
