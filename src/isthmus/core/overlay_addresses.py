@@ -123,7 +123,10 @@ class OverlayAddresses:
             if kept is None or kept.ip in devices or not _within(kept, network) or not self._owns(node.name, kept.ip):
                 found = self._propose(node.name, network, devices)
                 if found is None:
-                    return f"overlay network {network} is too small: no address is left for node {node.name}"
+                    return (
+                        f"overlay network {network} is too small: no address is left for node {node.name} "
+                        "(give the link a larger one, or a nodeSelector)"
+                    )
                 kept = _interface(int(found), network)
             addresses.append(kept)
         macs = {peer.mac for peer in peers}
