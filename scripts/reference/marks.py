@@ -26,6 +26,13 @@ MEANINGS: dict[str, tuple[str, str, str, str]] = {
         "the controller",
         "Objects of a home cluster stay until what they made has been cleaned up.",
     ),
+    "isthmus.dev/accept-answer": (
+        "annotation",
+        "KubeCluster",
+        "you",
+        "Any value: believe what the API shows now, although it was restored from a backup or lists nothing where there "
+        "was something; what it does not show goes. Take it away afterwards.",
+    ),
     "isthmus.dev/addresses": (
         "annotation",
         "Service",

@@ -125,3 +125,31 @@ def test_the_end_of_a_link_takes_its_nodes_off() -> None:
     spec = {"cluster": "east", "devices": ["gw"], "path": "overlay", "overlay": OVERLAY}
     story.rig.kind("ClusterLink", "lab", spec, deletionTimestamp="2026-01-01T00:00:00Z", finalizers=["isthmus.dev/x"])
     assert story.look("n1") == ""
+
+
+def test_a_device_nobody_describes_any_more_keeps_its_way_back() -> None:
+    """An EdgeDevice that vanished from the configuration is no order: nodes keep its entries until it is named no more."""
+    story = Story()
+    world = story.rig.world
+    story.rig.kind("EdgeDevice", "gw2", {"driver": "memory"})
+    story.rig.kind(
+        "ClusterLink", "lab", {"cluster": "east", "devices": ["gw", "gw2"], "path": "overlay", "overlay": OVERLAY}
+    )
+    world.device_addresses["lab", "gw2"] = (ip_interface("10.200.0.5/29"),)
+    story.nodes(1)
+    story.look("n1")
+
+    def peers() -> list[str]:
+        text = world.view("east").nodes["n1"].annotations[KEY]
+        return [peer.device for peer in attachment.parse(text).peers]
+
+    assert peers() == ["gw", "gw2"]
+    kept = world.devices.pop("gw2")
+    story.rig.kind(
+        "ClusterLink", "lab", {"cluster": "east", "devices": ["gw"], "path": "overlay", "overlay": OVERLAY}
+    )
+    story.look("n1")
+    assert peers() == ["gw", "gw2"], "its absence alone takes nothing away"
+    world.devices["gw2"] = kept
+    story.look("n1")
+    assert peers() == ["gw"], "a link that no longer names a described device is an order"

@@ -273,9 +273,13 @@ class Controller:
     # --- what people see ----------------------------------------------------------------------------------------
 
     async def _tell(self, statuses: StatusRound) -> None:
+        clock, pause = asyncio.get_running_loop().time, _TELL
         while True:
-            await asyncio.sleep(_TELL)
+            await asyncio.sleep(pause)
+            began = clock()
             await self._say_status(statuses)
+            # Ten thousand objects take a moment to describe; describing them never takes more than a twentieth of the time.
+            pause = max(_TELL, 20 * (clock() - began))
 
     async def _say_status(self, statuses: StatusRound, *, running: bool = True) -> None:
         await statuses.say(self._problems, self._accepted, running=running)

@@ -24,6 +24,7 @@ from isthmus.loop.duties.service import Claims, Service
 from isthmus.loop.duties.standin import StandIn
 from isthmus.loop.session import ClusterSession, Heard
 from isthmus.model.facts import ServiceFacts
+from isthmus.model.kinds import ACCEPT_ANSWER
 from isthmus.telemetry import get_logger
 
 _PATIENCE = 15.0
@@ -93,7 +94,9 @@ class JoinedCluster:
                 "service": self.service,
             },
         )
-        self.session = ClusterSession(self.name, self.client, self._world, heard=self._heard, read=self._read)
+        self.session = ClusterSession(
+            self.name, self.client, self._world, heard=self._heard, read=self._read, accepts=self._accepts
+        )
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -204,6 +207,11 @@ class JoinedCluster:
         self.look_at_everything()
         self._fleet.look_at_everything(self._workers())
 
+    def _accepts(self) -> bool:
+        """Say whether a person wants the cluster's present answer believed, doubtful as it is."""
+        kind = self._world.cluster_kinds.get(self.name)
+        return kind is not None and ACCEPT_ANSWER in kind.metadata.annotations
+
     def _stands_in(self, name: str) -> bool:
         node = self._world.view(self.name).nodes.get(name)
         return node is None or DEVICE_LABEL in node.labels
@@ -212,6 +220,8 @@ class JoinedCluster:
 
     def look_at_everything(self) -> None:
         """Have every node, link and Service of the cluster looked at again, Services by age."""
+        if self._accepts():
+            self.session.accept()
         self.worker.look("attach", sorted(self._world.view(self.name).nodes))
         self._look_at_links(standins=True)
         self._look_at_services(["/".join(holder[1:]) for holder in holders(self._world, self.name)])

@@ -22,7 +22,7 @@ from isthmus.app.probing import ask
 from isthmus.app.taking import take_kinds
 from isthmus.core import attachment
 from isthmus.core.allocate import Allocator, holders
-from isthmus.core.choose import choose, neighbors_to_prove
+from isthmus.core.choose import ORDER, choose, neighbors_to_prove
 from isthmus.core.desire import path_of
 from isthmus.core.explain import Hop, answered
 from isthmus.core.ground import Ground
@@ -31,6 +31,7 @@ from isthmus.core.planner import DevicePlanner
 from isthmus.core.world import World
 from isthmus.drivers.base import Driver, ProbeTarget
 from isthmus.errors import InputError, IsthmusError
+from isthmus.kube.identity import cluster_uid
 from isthmus.loop.session import PROJECTIONS
 from isthmus.loop.snapshot import list_facts
 from isthmus.model.kinds import ClusterLink, EdgeDevice, KubeCluster, VirtualIP, vip_name
@@ -56,6 +57,7 @@ class Oneshot:
         self._config = config
         self._state = state
         self._recorded: dict[str, Mapping[str, object]] = {}
+        self._uids: Mapping[str, object] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Oneshot:
@@ -123,11 +125,17 @@ class Oneshot:
                 self.world.put_vip(vip.name, vip)
             for link in self.world.links:
                 self._recorded[link] = reader.assignments(f"overlay/{link}")
+            self._uids = reader.assignments("cluster")
 
     async def _read_cluster(self, name: str, kind: KubeCluster) -> None:
         view = self.world.view(name)
         try:
             async with clusters.client(kind) as client:
+                uid, known = await cluster_uid(client), self._uids.get(name)
+                if known is not None and uid != known:
+                    view.stranger = f"this is not the cluster it was (kube-system has uid {uid}, it had {known})"
+                    self.notes.append(f"cluster {name}: {view.stranger}; nothing of it is planned or deleted")
+                    return
                 for plural, projection in PROJECTIONS.items():
                     for key, facts in (await list_facts(client, projection)).items():
                         self.world.put(name, plural, key, facts)
@@ -171,15 +179,17 @@ class Oneshot:
             found = []
             for ground in grounds:
                 targets = [ProbeTarget(address) for address in neighbors_to_prove(ground)]
-                results = await self.drivers[ground.device_name].probe(targets) if targets else []
+                try:
+                    results = await self.drivers[ground.device_name].probe(targets) if targets else []
+                except IsthmusError as error:
+                    self.notes.append(f"link {link.name}: no path can be chosen: {error}")
+                    return
                 choice, rejected = choose(ground, {result.target.address: result.reached for result in results})
                 if choice is None:
                     self.notes += [f"link {link.name}: {path}: {why}" for path, why in rejected]
                     return
                 found.append(choice)
-            self.world.choices[link.name] = max(
-                found, key=lambda one: ("direct", "flannel", "overlay").index(one.path)
-            )
+            self.world.choices[link.name] = max(found, key=lambda one: ORDER.index(one.path))
         if path_of(self.world, link) == "overlay":
             self._attach(link, grounds)
 

@@ -35,6 +35,29 @@ def without_own_subnets(ground: Ground, node: NodeFacts, desired: Desired) -> No
     return msgspec.structs.replace(node, pod_cidrs=tuple(good))
 
 
+def within_pod_networks(ground: Ground, node: NodeFacts, desired: Desired) -> NodeFacts:
+    """Return ``node`` without the pod CIDRs that lie outside the link's ``podNetworks``; each is refused by name.
+
+    A node can write annotations on itself, so without such a list it may claim any network as its own.
+    """
+    allowed = ground.link.spec.pod_networks
+    if not allowed:
+        return node
+    good = []
+    for prefix in node.pod_cidrs:
+        if any(
+            prefix.version == a.version and prefix.overlaps(a) and prefix.prefixlen >= a.prefixlen for a in allowed
+        ):
+            good.append(prefix)
+            continue
+        desired.refuse(
+            "OutsidePodNetworks",
+            f"node {node.name}: pod CIDR {prefix} is outside spec.podNetworks of ClusterLink {ground.link_name}",
+            "see who wrote it on the Node; if it is right, add its network to spec.podNetworks",
+        )
+    return msgspec.structs.replace(node, pod_cidrs=tuple(good))
+
+
 def contradictions(ground: Ground, desired: Desired) -> None:
     """Say what of the link contradicts the device's own subnets.
 

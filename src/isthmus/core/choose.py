@@ -11,9 +11,12 @@ from collections.abc import Mapping
 
 from isthmus.core.ground import Ground
 from isthmus.core.paths import flannel
-from isthmus.core.world import Choice
+from isthmus.core.world import Choice, PathName
 from isthmus.model.facts import NodeFacts
 from isthmus.model.resources import IPAddress
+
+ORDER: tuple[PathName, ...] = ("direct", "flannel", "overlay")
+"""The order in which paths are tried; a link with several devices takes the last that any of them needs."""
 
 
 def neighbors_to_prove(ground: Ground) -> list[IPAddress]:

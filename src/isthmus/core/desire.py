@@ -92,7 +92,7 @@ def _node(path: Path, ground: Ground, node: NodeFacts, desired: Desired) -> None
             "let the cluster allocate them (kube-controller-manager --allocate-node-cidrs)",
         )
         return
-    clean = checks.without_own_subnets(ground, node, desired)
+    clean = checks.without_own_subnets(ground, checks.within_pod_networks(ground, node, desired), desired)
     if clean.pod_cidrs:
         path.for_node(ground, clean, desired)
 

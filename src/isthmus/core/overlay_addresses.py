@@ -129,6 +129,9 @@ class OverlayAddresses:
                     )
                 kept = _interface(int(found), network)
             addresses.append(kept)
+        # A device that nobody describes any more may be a mistake in the configuration, not an order: its way back stays.
+        gone = [p for p in had.peers if p.device not in self._world.devices] if had is not None else []
+        peers = (*peers, *sorted(gone, key=lambda peer: peer.device))
         macs = {peer.mac for peer in peers}
         mac = had.mac if had is not None and had.mac not in macs and self._owns(node.name, had.mac) else None
         if mac is None:

@@ -55,12 +55,14 @@ class ClusterSession:
         *,
         heard: Callable[[Heard], None],
         read: Callable[[str], None],
+        accepts: Callable[[], bool] = lambda: False,
     ) -> None:
         self.name = name
         self.client = client
         self._world = world
         self._heard = heard
         self._read = read
+        self._accepts = accepts
         self._log = get_logger("loop").bind(cluster=name)
         self.informers: dict[str, Informer[Any]] = {}
         for kind, projection in PROJECTIONS.items():
@@ -79,6 +81,12 @@ class ClusterSession:
                 group.create_task(informer.run())
                 group.create_task(self._first(kind, informer))
 
+    def accept(self) -> None:
+        """Believe what the API shows now, because a person says so; what it no longer shows goes."""
+        for informer in self.informers.values():
+            if informer.suspect is not None:
+                informer.accept_empty()
+
     def freshness(self) -> dict[str, float]:
         """Return per kind how many seconds ago the API last proved that the watch is alive."""
         now = time.monotonic()
@@ -92,7 +100,7 @@ class ClusterSession:
         await informer.synced.wait()
         # After a change of how the cluster is reached, the view still holds what the earlier session heard.
         view = self._world.view(self.name)
-        while not len(informer) and view.keys(kind):
+        while not len(informer) and view.keys(kind) and not self._accepts():
             view.suspect[kind] = f"its list of {kind} is empty, and was not; what was known stays"
             await asyncio.sleep(_EMPTY_PAUSE)
         view.suspect.pop(kind, None)

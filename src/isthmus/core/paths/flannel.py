@@ -68,10 +68,7 @@ def vtep(node: NodeFacts, version: int) -> Vtep | str:
 
 def node_name(ground: Ground) -> str:
     """Return the name of the Node object that stands for the device."""
-    stated = ground.link.spec.flannel.node_name
-    if stated is None:
-        return f"isthmus-{ground.link_name}-{ground.device_name}"
-    return stated if len(ground.link.spec.devices) == 1 else f"{stated}-{ground.device_name}"
+    return ground.link.spec.flannel.node_name or f"isthmus-{ground.link_name}-{ground.device_name}"
 
 
 def own_node(ground: Ground) -> NodeFacts | None:

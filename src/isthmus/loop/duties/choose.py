@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from isthmus.core.choose import choose, neighbors_to_prove
+from isthmus.core.choose import ORDER, choose, neighbors_to_prove
 from isthmus.core.world import Choice
 from isthmus.drivers.base import ProbeResult, ProbeTarget
 from isthmus.loop.cluster import Context
 from isthmus.telemetry import get_logger
 
-_ORDER = ("direct", "flannel", "overlay")
 AGAIN = 2.0
 """Seconds until a link that found no path is looked at again."""
 
@@ -51,7 +50,7 @@ class Choose:
             if choice is None:
                 return AGAIN
             found.append(choice)
-        choice = max(found, key=lambda one: _ORDER.index(one.path))
+        choice = max(found, key=lambda one: ORDER.index(one.path))
         await self._keep(name, choice)
         self._log.info("path chosen", link=name, path=choice.path, why=choice.why)
         return None

@@ -6,7 +6,7 @@ together. Nothing here knows where a document came from: files, an API or a requ
 
 from __future__ import annotations
 
-from isthmus.model.kinds.cluster import LOAD_BALANCER_CLASS, KubeCluster
+from isthmus.model.kinds.cluster import ACCEPT_ANSWER, LOAD_BALANCER_CLASS, KubeCluster
 from isthmus.model.kinds.device import ALLOW_DELETES, EdgeDevice
 from isthmus.model.kinds.kind import API_VERSION, CATEGORY, GROUP, VERSION, Condition, Key, Kind, Metadata
 from isthmus.model.kinds.known import KINDS
@@ -17,6 +17,7 @@ from isthmus.model.kinds.vip import Holder, VirtualIP, vip_address, vip_name
 from isthmus.model.kinds.wrong import Wrong
 
 __all__ = [
+    "ACCEPT_ANSWER",
     "ALLOW_DELETES",
     "API_VERSION",
     "CATEGORY",

@@ -19,6 +19,7 @@ from isthmus.model.kinds.names import AbsolutePath, Name, Namespace, QualifiedNa
 from isthmus.model.kinds.wrong import Wrong
 
 __all__ = [
+    "ACCEPT_ANSWER",
     "LOAD_BALANCER_CLASS",
     "KubeCluster",
     "KubeClusterSpec",
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 LOAD_BALANCER_CLASS = "isthmus.dev/load-balancer"
+ACCEPT_ANSWER = "isthmus.dev/accept-answer"
+"""Annotation on a KubeCluster: any value means that a person believes what the API shows now, doubtful as it is."""
 
 
 def _split(value: str, *, schemes: tuple[str, ...]) -> SplitResult:

@@ -100,7 +100,9 @@ class Flannel(Part):
     vni: Whole = Field(default=1, ge=1, le=16777215, description="VXLAN network identifier of the cluster's flannel.")
     port: Whole = Field(default=8472, ge=1, le=65535, description="UDP port of the cluster's flannel.")
     node_name: Name | None = Field(
-        default=None, description="Name of the Node object that stands for the device; made from its name by default."
+        default=None,
+        description="Name of the Node object that stands for the device, if the link has one device; made from the "
+        "names of link and device by default.",
     )
 
 
@@ -129,6 +131,11 @@ class ClusterLinkSpec(Part):
     )
     overlay: Overlay | None = Field(default=None, description="Our own VXLAN; without it, auto cannot choose it.")
     flannel: Flannel = Field(default_factory=Flannel, description="What the cluster's own flannel uses.")
+    pod_networks: tuple[Network, ...] = Field(
+        default=(),
+        max_length=100,
+        description="Networks that pod CIDRs may come from; a node that claims others is refused. Any, by default.",
+    )
     node_grace_period: Duration = Field(
         default=40.0, description="A node that is NotReady stays a member for so long: a blip removes nobody."
     )
@@ -145,6 +152,16 @@ class ClusterLinkSpec(Part):
                 raise Wrong(f'names "{name}" twice', "name each device once", at=(index,))
             seen.add(name)
         return value
+
+    @model_validator(mode="after")
+    def _one_name_one_device(self) -> Self:
+        if self.flannel.node_name is not None and len(self.devices) > 1:
+            raise Wrong(
+                f"is one name for {len(self.devices)} devices",
+                "leave it out: each device gets a name of its own",
+                at=("flannel", "nodeName"),
+            )
+        return self
 
     @model_validator(mode="after")
     def _overlay_said(self) -> Self:
