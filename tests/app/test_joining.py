@@ -22,7 +22,7 @@ from isthmus.drivers.memory import MemoryDriver
 from isthmus.errors import StateError
 from isthmus.lab.kube import KubeApi
 from isthmus.model.facts import DeviceFacts, Interface
-from isthmus.model.kinds import VirtualIP
+from isthmus.model.kinds import ACCEPT_ANSWER, VirtualIP
 from isthmus.registry.state import StateDirectory
 
 
@@ -206,3 +206,21 @@ async def test_a_dead_device_delays_no_other(fleet: Fleet, monkeypatch: pytest.M
         await until(lambda: fleet.address("east", "web") == "198.51.100.7")
         fleet.apis["east"].put(node(2))
         await until(lambda: len(fleet.routes("east")) == 2)
+
+
+async def test_a_person_ends_a_doubt(fleet: Fleet) -> None:
+    """An API restored from a backup takes nothing away until a person says that what it shows now is meant."""
+    backup = fleet.apis["east"].backup()
+    fleet.apis["east"].put(node(2))
+    fleet.apis["east"].put(node(3))
+    async with fleet.controller() as running:
+        await until(lambda: len(fleet.routes("east")) == 3)
+        fleet.apis["east"].restore(backup)
+        fleet.apis["east"].close_watches()
+        await until(lambda: bool(running.world.view("east").suspect))
+        assert len(fleet.routes("east")) == 3
+        written = json.loads((fleet.config / "KubeCluster-east.json").read_text())
+        written["metadata"]["annotations"] = {ACCEPT_ANSWER: "restored on purpose"}
+        (fleet.config / "KubeCluster-east.json").write_text(json.dumps(written))
+        await until(lambda: len(fleet.routes("east")) == 1)
+        assert not running.world.view("east").suspect
