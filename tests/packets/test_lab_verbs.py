@@ -13,6 +13,11 @@ import pytest
 from isthmus.lab.net.command import Output, run
 from isthmus.lab.net.sandbox import MARKER
 
+# curl would do, where there is one.
+GET = (
+    "import sys, urllib.request as ask;"
+    "print(ask.build_opener(ask.ProxyHandler({})).open(sys.argv[1], timeout=5).read().decode())"
+)
 ISTHMUS = (sys.executable, "-m", "isthmus")
 
 
@@ -77,8 +82,9 @@ async def test_a_lab_goes_up_is_entered_and_goes_down(tmp_path: Path) -> None:
         assert second.status == 1
         assert "up already" in second.err
         vip = up.out.split("default/web has ")[1].split()[0]
-        curl = await isthmus("lab", "enter", "on", "client-far", "curl", "-s", f"http://{vip}/", place=tmp_path)
-        assert curl.out.startswith("pod=pod"), curl
+        asking = ("on", "client-far", sys.executable, "-c", GET, f"http://{vip}/")
+        answer = await isthmus("lab", "enter", *asking, place=tmp_path)
+        assert answer.out.startswith("pod=pod"), answer
         async with asyncio.timeout(10):
             while (status := await isthmus("lab", "enter", "isthmus", "status", place=tmp_path)).status:
                 await asyncio.sleep(0.2)
