@@ -118,7 +118,10 @@ def shell(nodes: int, path: str) -> int:
     help="How packets get from the gateway to the pods.",
 )
 def up(nodes: int, path: str) -> int:
-    """Bring a joined lab up in the background; `lab enter` opens a prompt in it, `lab down` ends it."""
+    """Bring a joined lab up in the background; `lab enter` opens a prompt in it, `lab down` ends it.
+
+    Exit code 0: it is up. 1: it did not come up. 3: it could not be tried on this host.
+    """
     from isthmus.lab.background import start
 
     return start(nodes, path)

@@ -29,6 +29,8 @@ from isthmus.lab.prompt import environment, serve, write_tools
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
+# What the holder ends with where this host cannot have a lab; it has said why.
+_UNTRIED = 3
 
 
 def folder() -> Path:
@@ -42,7 +44,7 @@ def folder() -> Path:
 
 
 def start(nodes: int, path: str) -> int:
-    """Start a lab in the background and wait until it serves."""
+    """Start a lab in the background and wait until it serves; return 0, or 3 where this host cannot have one."""
     if _ask("ping") is not None:
         raise LabError("a lab is up already; enter it with `isthmus lab enter`, end it with `isthmus lab down`")
     place = folder()
@@ -71,7 +73,12 @@ def start(nodes: int, path: str) -> int:
     while (answer := _ask("ping")) is None:
         if holder.poll() is not None or time.monotonic() > deadline:
             holder.terminate()
-            raise LabError(f"the lab did not come up:\n{log.read_text(errors='replace')[-2000:]}")
+            told = log.read_text(errors="replace")[-2000:]
+            if holder.returncode == _UNTRIED:
+                _forget()
+                print(told, end="", file=sys.stderr)
+                return _UNTRIED
+            raise LabError(f"the lab did not come up:\n{told}")
         time.sleep(0.05)
     print(f"the lab is up; Service default/web has {answer.vip}")
     print("  isthmus lab enter                 a prompt in it")
