@@ -6,7 +6,7 @@ named; the rest of the cluster goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -83,6 +83,34 @@ def contradictions(ground: Ground, desired: Desired) -> None:
                 f"{ground.device_name}'s own subnet on {clash[1].name}",
                 "nodes take packets to such addresses for Services; renumber one of the two",
             )
+
+
+def overlay_holds_pods(ground: Ground, networks: Iterable[IPNetwork], node: NodeFacts, desired: Desired) -> None:
+    """Say, by name, which pod CIDR of ``node`` overlaps an overlay network; told and no more, as above."""
+    for prefix in node.pod_cidrs:
+        for network in networks:
+            if prefix.version == network.version and prefix.overlaps(network):
+                desired.refuse(
+                    "OverlapsOverlay",
+                    f"node {node.name}: pod CIDR {prefix} overlaps overlay network {network} of ClusterLink "
+                    f"{ground.link_name}",
+                    "choose a network in spec.overlay.networks that nobody else uses",
+                )
+
+
+def overlay_holds_cluster_ip(
+    ground: Ground, networks: Iterable[IPNetwork], service: ServiceFacts, desired: Desired
+) -> None:
+    """Say, by name, which cluster IP of ``service`` lies in an overlay network: that is the Services' range."""
+    for address in service.cluster_ips:
+        for network in networks:
+            if address in network:
+                desired.refuse(
+                    "OverlapsOverlay",
+                    f"Service {service.namespace}/{service.name}: cluster IP {address} lies in overlay network "
+                    f"{network} of ClusterLink {ground.link_name}",
+                    "choose a network in spec.overlay.networks outside the Service CIDR",
+                )
 
 
 def cluster_ip_clashes(ground: Ground, service: ServiceFacts, desired: Desired) -> None:

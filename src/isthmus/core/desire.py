@@ -6,7 +6,7 @@ use this one function, which is why they cannot disagree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from isthmus.core import checks
@@ -17,7 +17,7 @@ from isthmus.core.world import PathName, World
 from isthmus.model.facts import DeviceFacts, NodeFacts
 from isthmus.model.kinds import ClusterLink
 from isthmus.model.plan import Scope
-from isthmus.model.resources import IPAddress
+from isthmus.model.resources import IPAddress, IPNetwork
 
 
 def path_of(world: World, link: ClusterLink) -> PathName | None:
@@ -76,6 +76,12 @@ def desire(scope: Scope, ground: Ground | None, joined: Joined, now: float) -> D
     return desired
 
 
+def _overlay_networks(ground: Ground) -> Iterable[IPNetwork]:
+    """Return the networks of the overlay that the link uses, if it uses one."""
+    overlay = ground.link.spec.overlay
+    return overlay.networks if overlay is not None and path_of(ground.world, ground.link) == "overlay" else ()
+
+
 def _node(path: Path, ground: Ground, node: NodeFacts, desired: Desired) -> None:
     desired.order = node.created
     for problem in node.problems:
@@ -92,6 +98,7 @@ def _node(path: Path, ground: Ground, node: NodeFacts, desired: Desired) -> None
             "let the cluster allocate them (kube-controller-manager --allocate-node-cidrs)",
         )
         return
+    checks.overlay_holds_pods(ground, _overlay_networks(ground), node, desired)
     clean = checks.without_own_subnets(ground, checks.within_pod_networks(ground, node, desired), desired)
     if clean.pod_cidrs:
         path.for_node(ground, clean, desired)
@@ -105,5 +112,6 @@ def _service(path: Path, ground: Ground, scope: Scope, joined: Joined, now: floa
         return
     desired.order = service.created
     checks.cluster_ip_clashes(ground, service, desired)
+    checks.overlay_holds_cluster_ip(ground, _overlay_networks(ground), service, desired)
     source: Callable[[int], IPAddress | None] = lambda version: path.source(ground, version)  # noqa: E731
     for_service(ground, service, source, joined, now, desired)
