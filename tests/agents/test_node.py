@@ -173,3 +173,22 @@ async def test_a_full_disk_and_a_refusing_host_are_waited_for(host: Host) -> Non
         await until(lambda: TUNNEL in host.stands)
         host.disk.full = False
         await until(lambda: host.disk.identities() == host.stands)
+
+
+async def test_a_host_on_no_overlay_is_not_touched(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forwarding is switched on with the first overlay and not before: without one the host is none of ours to change."""
+    prepared = 0
+
+    async def prepare() -> None:
+        nonlocal prepared
+        prepared += 1
+
+    monkeypatch.setattr(host.driver, "prepare", prepare)
+    host.says(None)
+    async with host.agent():
+        await holds(lambda: prepared == 0, 0.3)
+        host.says(attached())
+        await until(lambda: prepared > 0 and TUNNEL in host.stands)
+    prepared = 0
+    async with host.agent():
+        await until(lambda: prepared > 0)

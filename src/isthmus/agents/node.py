@@ -98,8 +98,9 @@ class NodeAgent:
     async def _start(self) -> None:
         """Put the last known state back: creates and updates only, whatever the API says or does not say."""
         await self._driver.open()
-        await self._driver.prepare()
         wanted = {resource.identity: resource for resource in await self._memory.load()}
+        if wanted:
+            await self._driver.prepare()
         changes = self._steps(wanted, await self._driver.observe(), delete=False)
         if changes:
             self._log.info("restoring the last known state", changes=len(changes))
@@ -116,11 +117,12 @@ class NodeAgent:
     async def _pass(self) -> None:
         if not self._informer.synced.is_set() or self._informer.suspect is not None:
             return
-        await self._driver.prepare()
         observation = await self._driver.observe()
         facts = self._informer.get(("", self.node))
         complaints: list[str] = []
         wanted, certain = self._wanted(facts, observation, complaints.append)
+        if wanted:
+            await self._driver.prepare()  # not before: a host that is on no overlay is none of ours to change
         changes = self._steps(wanted, observation, delete=certain, complain=complaints.append)
         if changes:
             self._unsaved = True
