@@ -19,8 +19,8 @@ from isthmus.lab.net.topology import Topology
 
 Result = Literal["seen", "NOT SEEN", "not tried"]
 PICTURE = """\
-  3 nodes with pods ──────── gateway gw1 ──┬── client-near   (on the VIP's own segment)
-  10.244.N.0/24      VXLAN   isthmus       └── router ── client-far   (routed)
+  3 nodes with pods ─────── gateway gw1 ──┬── client-near (on the VIP's segment)
+  10.244.N.0/24      VXLAN  isthmus       └── router ── client-far (routed)
 """
 
 
@@ -36,7 +36,7 @@ class Shown:
 
 async def demo() -> int:
     """Run every step and print how it went; return the exit status."""
-    print("Isthmus demo: a Kubernetes cluster and a Linux gateway outside it, in network namespaces\n")
+    print("Isthmus demo: a cluster and a Linux gateway outside it, in network namespaces\n")
     print(PICTURE)
     shown: list[Shown] = []
     began = time.monotonic()
