@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from isthmus.errors import InputError
@@ -15,9 +16,10 @@ def connection(cluster: KubeCluster) -> Connection:
     """Return how to reach the cluster's API; raise ``InputError`` with the place in its kubeconfig if that is wrong."""
     spec = cluster.spec
     if spec.in_cluster:
-        return in_cluster()
+        return in_cluster(name=cluster.name)
     if spec.kubeconfig is not None:
-        return load(Path(spec.kubeconfig.path), spec.kubeconfig.context)
+        # In logs a cluster is called what its user called it, not what its kubeconfig does.
+        return replace(load(Path(spec.kubeconfig.path), spec.kubeconfig.context), name=cluster.name)
     server = spec.server
     if server is None:
         raise InputError(

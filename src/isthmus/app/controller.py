@@ -105,6 +105,7 @@ class Controller:
                 await stack.enter_async_context(self.registry)
                 follow.append(self.registry.changes())
             statuses = StatusRound(self.world, self.fleet, self._joining, self.probing, self._state, self.home)
+            self._log.info("controller started")
             await self._remember()
             await statuses.remember()
             await self._configure()
@@ -130,6 +131,7 @@ class Controller:
                 await self._joining.stop()
                 await self.fleet.stop()
                 await self._say_status(statuses, running=False)
+                self._log.info("controller stopped")
 
     async def _join_home(self, stack: AsyncExitStack, home: Home) -> Changes:
         await stack.enter_async_context(home)

@@ -116,8 +116,8 @@ class Oneshot:
         self.world.config_doubt = None if loaded.readable else f"{self._config} cannot be read"
 
     def _read_state(self) -> None:
-        if self._state is None or not self._state.exists():
-            self.notes.append("no state directory: addresses and paths are chosen as a fresh start would")
+        if self._state is None or not StateDirectory.has_begun(self._state):
+            self.notes.append("no state is kept yet: addresses and paths are chosen as a fresh start would")
             return
         with StateDirectory.read(self._state) as reader:
             vips, self.world.choices = read_only(reader)

@@ -18,6 +18,7 @@ from isthmus.app.probing import Probing
 from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL
 from isthmus.core.world import WATCHED, World
+from isthmus.loop.device import DeviceStatus
 from isthmus.model.kinds import Key
 from isthmus.model.resources import AnyResource
 
@@ -127,8 +128,15 @@ def _device(fleet: Fleet, name: str) -> dict[str, Any]:
             "refused": len(status.refusals),
             "held": len(status.held),
         },
-        "message": status.error or ("in sync" if status.in_sync else "working"),
+        "message": status.error or _message(status),
     }
+
+
+def _message(status: DeviceStatus) -> str:
+    if status.in_sync:
+        return "in sync"
+    counts = ((len(status.conflicts), "in conflict"), (len(status.refusals), "refused"), (len(status.held), "held"))
+    return ", ".join(f"{count} {what}" for count, what in counts if count) or "working"
 
 
 def _plan(planner: object) -> dict[str, Any] | None:

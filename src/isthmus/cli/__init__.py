@@ -41,4 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(EXIT_FAILED)
+    except OSError as error:
+        click.secho(f"isthmus: {error.strerror or error}", fg="red", err=True)
+        sys.exit(EXIT_FAILED)
     sys.exit(result if isinstance(result, int) else 0)

@@ -51,7 +51,8 @@ _COLUMNS: dict[str, tuple[str, dict[str, str]]] = {
 def command(state: Path, as_json: bool) -> int:
     """Show clusters, devices, links, pools and VIPs as the controller last saw them.
 
-    Exit code 0: all is in sync. 1: something is not, or there is no controller's state to read.
+    Exit code 0: all is in sync and nothing is in the way. 1: something is not (a conflict, a node that waits or does not
+    answer, a problem in the configuration), or there is no controller's state to read.
     """
     from isthmus.registry.state import StateDirectory
 
@@ -104,4 +105,7 @@ def _remarks(by_kind: dict[str, dict[str, Any]]) -> list[tuple[str, str, str, st
 def _well(by_kind: dict[str, dict[str, Any]]) -> bool:
     watched = [*by_kind.get("KubeCluster", {}).values(), *by_kind.get("EdgeDevice", {}).values()]
     problems = any(value.get("problems") for value in by_kind.get("Controller", {}).values())
-    return not problems and all(value.get("inSync") for value in watched)
+    troubles = ("conflicts", "refused", "held", "waiting", "silent")
+    devices_and_links = [*by_kind.get("EdgeDevice", {}).values(), *by_kind.get("ClusterLink", {}).values()]
+    troubled = any(value.get(trouble) for value in devices_and_links for trouble in troubles)
+    return not problems and not troubled and all(value.get("inSync") for value in watched)

@@ -82,6 +82,11 @@ class StateDirectory:
             self._thread.shutdown(wait=False)
 
     @staticmethod
+    def has_begun(path: Path) -> bool:
+        """Say whether any process has kept state in ``path`` yet; a directory that was only made holds none."""
+        return (path / DATABASE).exists()
+
+    @staticmethod
     def read(path: Path) -> StateReader:
         """Return a reader of the directory, which may be in use by another process; its calls block."""
         return StateReader(path)
