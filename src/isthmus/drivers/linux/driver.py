@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
+import msgspec
+
 from isthmus.drivers.base import Adapted, Observation, Outcome, ProbeResult, ProbeTarget
 from isthmus.drivers.linux import host, spelling
 from isthmus.drivers.linux.addresses import apply_addresses, keeps_marks
@@ -237,7 +239,12 @@ class LinuxDriver:
 
     async def _apply_addresses(self, opened: _Open, changes: Sequence[Change]) -> list[Outcome]:
         outcomes, _ = await apply_addresses(opened.kernel, await opened.kernel.links(), changes)
-        return outcomes
+        return [msgspec.structs.replace(one, disturbed=self._takes_along(one.change)) for one in outcomes]
+
+    def _takes_along(self, change: Change) -> bool:
+        """Say whether an address that goes takes neighbors and routes of its link along, as the last one does."""
+        gone = change.before if change.after is None else None
+        return isinstance(gone, SourceAddress) and self._expected.needs_address(gone.link)
 
     async def _apply_vips(self, opened: _Open, changes: Sequence[Change]) -> list[Outcome]:
         """Put a VIP into the table before it answers, and take it out after: it never answers on every port."""

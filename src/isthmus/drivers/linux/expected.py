@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from isthmus.drivers.base import Observation, Outcome
 from isthmus.drivers.linux.routes import key_of
 from isthmus.model.facts import DeviceFacts
-from isthmus.model.resources import AnyResource, Route, goes_with
+from isthmus.model.resources import AnyResource, Neighbor, Route, goes_with
 
 __all__ = ["Expected"]
 
@@ -74,6 +74,12 @@ class Expected:
             if identity in self._contested and identity not in observation.foreign:
                 return True
         return False
+
+    def needs_address(self, link: str) -> bool:
+        """Say whether anything is expected on ``link`` that the kernel drops with the link's last address."""
+        return any(
+            isinstance(resource, Neighbor | Route) and resource.link == link for resource in self.resources.values()
+        )
 
     def stands_on(self, link: str) -> bool:
         """Say whether anything is expected that goes with ``link`` when it goes."""
