@@ -239,7 +239,9 @@ class LinuxDriver:
 
     async def _apply_addresses(self, opened: _Open, changes: Sequence[Change]) -> list[Outcome]:
         outcomes, _ = await apply_addresses(opened.kernel, await opened.kernel.links(), changes)
-        return [msgspec.structs.replace(one, disturbed=self._takes_along(one.change)) for one in outcomes]
+        return [
+            msgspec.structs.replace(one, disturbed=one.disturbed or self._takes_along(one.change)) for one in outcomes
+        ]
 
     def _takes_along(self, change: Change) -> bool:
         """Say whether an address that goes takes neighbors and routes of its link along, as the last one does."""
