@@ -13,13 +13,28 @@ from typing import Literal
 import click
 
 from isthmus.cli import EXIT_UNTRIED
-from isthmus.cli.options import json_option
+from isthmus.cli.options import F, json_option
 
 _FAMILIES: dict[str, tuple[Literal["ipv4", "ipv6"], ...]] = {
     "ipv4": ("ipv4",),
     "ipv6": ("ipv6",),
     "dual": ("ipv4", "ipv6"),
 }
+
+
+_nodes_option = click.option(
+    "--nodes", default=3, show_default=True, type=click.IntRange(1, 200), help="Number of nodes."
+)
+
+
+def _path_option(default: str) -> Callable[[F], F]:
+    return click.option(
+        "--path",
+        default=default,
+        show_default=True,
+        type=click.Choice(["auto", "direct", "flannel", "overlay"]),
+        help="How packets get from the gateway to the pods.",
+    )
 
 
 @click.group()
@@ -46,14 +61,8 @@ def _demo() -> int:
 
 
 @command.command(short_help="Build a lab, join it, print who reaches whom.")
-@click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, 200), help="Number of nodes.")
-@click.option(
-    "--path",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", "direct", "flannel", "overlay"]),
-    help="How packets get from the gateway to the pods.",
-)
+@_nodes_option
+@_path_option("auto")
 @click.option("--device", default="linux", show_default=True, type=click.Choice(["linux"]), help="The device.")
 @click.option(
     "--families",
@@ -89,14 +98,8 @@ def run(nodes: int, path: str, device: str, families: str, as_json: bool) -> int
 
 
 @command.command(short_help="A joined lab with a prompt; leaving ends it.")
-@click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, 200), help="Number of nodes.")
-@click.option(
-    "--path",
-    default="flannel",
-    show_default=True,
-    type=click.Choice(["auto", "direct", "flannel", "overlay"]),
-    help="How packets get from the gateway to the pods.",
-)
+@_nodes_option
+@_path_option("flannel")
 def shell(nodes: int, path: str) -> int:
     """Leave a joined lab up and open a prompt in it; leaving the prompt removes every trace."""
 
@@ -109,14 +112,8 @@ def shell(nodes: int, path: str) -> int:
 
 
 @command.command(short_help="A joined lab in the background.")
-@click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, 200), help="Number of nodes.")
-@click.option(
-    "--path",
-    default="flannel",
-    show_default=True,
-    type=click.Choice(["auto", "direct", "flannel", "overlay"]),
-    help="How packets get from the gateway to the pods.",
-)
+@_nodes_option
+@_path_option("flannel")
 def up(nodes: int, path: str) -> int:
     """Bring a joined lab up in the background; `lab enter` opens a prompt in it, `lab down` ends it.
 
@@ -128,8 +125,8 @@ def up(nodes: int, path: str) -> int:
 
 
 @command.command(hidden=True)
-@click.option("--nodes", default=3, type=click.IntRange(1, 200))
-@click.option("--path", default="flannel", type=click.Choice(["auto", "direct", "flannel", "overlay"]))
+@_nodes_option
+@_path_option("flannel")
 @click.option("--at", required=True, type=click.Path(path_type=Path))
 def hold(nodes: int, path: str, at: Path) -> int:
     """Be the lab that `lab up` starts."""
