@@ -158,8 +158,9 @@ class Service:
 
     async def _show(self, service: ServiceFacts, name: str, holder: Holder, decision: Decision) -> None:
         held = self._context.world.addresses_of(holder)
-        state = self._state(service, name, held, decision)
-        served = any(self._context.devices.serves(scope) for scope in self._scopes([name]))
+        scopes = self._scopes([name])
+        served = any(self._context.devices.serves(scope) for scope in scopes)
+        state = self._state(held, decision, scopes, served=served)
         shown = [a for a in held if served or a in service.ingress]
         if tuple(shown) == service.ingress and state == service.served:
             return
@@ -168,20 +169,19 @@ class Service:
             self._said.pop(name, None)  # should the same trouble come back, that is news
         elif self._said.get(name) != (state[1], state[2]):
             self._said[name] = (state[1], state[2])
-            if state[1] not in ("Programming",):
+            if state[1] != "Programming":
                 self._tell(service, state[1], state[2], warning=True)
 
     def _state(
-        self, service: ServiceFacts, name: str, held: list[IPAddress], decision: Decision
+        self, held: list[IPAddress], decision: Decision, scopes: set[Scope], *, served: bool
     ) -> tuple[str, str, str]:
         """Return status, reason and message of our condition."""
         if decision.refused:
             return "False", decision.refused[0].reason, "; ".join(refused.message for refused in decision.refused)
         if not held:
             return "False", "NoAddress", "no address is assigned yet"
-        scopes = self._scopes([name])
         complaints = sorted({found for scope in scopes if (found := self._context.devices.complaint(scope))})
-        if any(self._context.devices.serves(scope) for scope in scopes):
+        if served:
             addresses = ", ".join(str(address) for address in held)
             if not self._context.devices.has_members(scopes):
                 return "False", "NoEndpoints", f"{addresses}: no endpoint is ready; clients are refused"
