@@ -71,9 +71,9 @@ async def test_a_lost_node_is_kept_for_the_grace_period_and_then_left_out(rig: R
 
     await until(spared, timeout=GRACE + 2)
     assert time.monotonic() - began < GRACE + 1.5
-    found = await spread(CLIENT_FAR, vip, 80, requests=30)
+    found = await spread(CLIENT_FAR, vip, 80, requests=36)
     assert found.ok
-    assert found.pods == {"pod1-1": 15, "pod2-1": 15}
+    assert found.pods == {"pod1-1": 18, "pod2-1": 18}
 
     await rig.lab.network.set_node_link("node3", up=True)
     await rig.lab.cluster.set_ready("node3", True)
