@@ -22,6 +22,7 @@ one of these once, at the edge where they appear, with ``raise ... from error``.
     ├── DeviceError           a device cannot be used as a whole
     │   ├── DeviceUnreachable no answer; tried again later
     │   ├── DeviceRefused     an answer that retrying does not change
+    │   ├── DeviceFenced      a newer controller writes to this device
     │   └── DeviceUnsupported this host or version lacks something; says what
     ├── GuardTripped          a plan would delete too much without consent
     └── LabError              the lab could not be built on this host
@@ -31,6 +32,7 @@ from __future__ import annotations
 
 __all__ = [
     "DeviceError",
+    "DeviceFenced",
     "DeviceRefused",
     "DeviceUnreachable",
     "DeviceUnsupported",
@@ -157,6 +159,17 @@ class DeviceUnreachable(DeviceError):
 
 class DeviceRefused(DeviceError):
     """The device answered no, and asking again gives the same answer."""
+
+
+class DeviceFenced(DeviceError):
+    """A controller with a newer epoch writes to this device; asking again with the same epoch never helps.
+
+    ``epoch`` is the one the device knows, 0 where it did not say.
+    """
+
+    def __init__(self, message: str, *, epoch: int = 0) -> None:
+        super().__init__(message)
+        self.epoch = epoch
 
 
 class DeviceUnsupported(DeviceError):

@@ -23,7 +23,7 @@ def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Memory
     made = {name: MemoryDriver(resources={ROUTE.identity: ROUTE}) for name in ("gw1", "gw2", "gw3")}
     for name in made:
         (tmp_path / f"{name}.json").write_text(json.dumps(thing("EdgeDevice", name, {"driver": "memory"})))
-    monkeypatch.setattr(cleaning, "DRIVERS", {"memory": lambda kind: made[kind.name]})
+    monkeypatch.setattr(cleaning, "DRIVERS", {"memory": lambda kind, wiring: made[kind.name]})
     return made
 
 

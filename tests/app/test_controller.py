@@ -47,7 +47,7 @@ class Files:
         """Run a controller."""
         async with StateDirectory(self.state) as state:
             made = driver or (lambda: self.driver)
-            running = Controller(self.config, state, drivers={"memory": lambda kind: made()})
+            running = Controller(self.config, state, drivers={"memory": lambda kind, wiring: made()})
             task = asyncio.create_task(running.run())
             try:
                 yield task

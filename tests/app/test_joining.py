@@ -60,7 +60,7 @@ class Fleet:
     async def controller(self) -> AsyncIterator[Controller]:
         """Run a controller."""
         async with StateDirectory(self.state) as state:
-            running = Controller(self.config, state, drivers={"memory": lambda kind: self.devices[kind.name]})
+            running = Controller(self.config, state, drivers={"memory": lambda kind, wiring: self.devices[kind.name]})
             task = asyncio.create_task(running.run())
             try:
                 yield running

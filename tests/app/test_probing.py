@@ -45,7 +45,7 @@ async def probed(rig: Rig, *drivers: MemoryDriver) -> AsyncIterator[Probing]:
         NoMemory(),
         passed=lambda device, scopes: None,
         moved=lambda device: None,
-        drivers={"memory": lambda kind: by_name[kind.name]},
+        drivers={"memory": lambda kind, wiring: by_name[kind.name]},
     )
     await fleet.follow()
     await until(lambda: all(worker.status.reachable for worker in fleet.workers.values()))

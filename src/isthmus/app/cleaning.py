@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from isthmus.app.drivers import DRIVERS
+from isthmus.app.drivers import DRIVERS, UNFENCED
 from isthmus.core.diff import ordered
 from isthmus.errors import InputError, IsthmusError
 from isthmus.model.kinds import EdgeDevice
@@ -45,7 +45,7 @@ async def clean(config: Path, only: tuple[str, ...], *, really: bool) -> list[Cl
 
 
 async def _one(name: str, device: EdgeDevice, *, really: bool) -> list[Cleaned]:
-    driver = DRIVERS[device.spec.driver](device)
+    driver = DRIVERS[device.spec.driver](device, UNFENCED)
     try:
         await driver.open()
         observation = await driver.observe()

@@ -11,14 +11,14 @@ losing sight of it holds nothing up but new addresses.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Collection, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 from isthmus.app.acceptance import Acceptance, acceptances
 from isthmus.app.device_places import DevicePlaces
-from isthmus.app.drivers import DRIVERS
+from isthmus.app.drivers import DRIVERS, UNFENCED, DriverFactory, Wiring
 from isthmus.app.fleet import Fleet
 from isthmus.app.home.home import Home
 from isthmus.app.home.moving import move_in
@@ -31,10 +31,9 @@ from isthmus.app.status_round import StatusRound
 from isthmus.app.taking import WrittenClaims, known, take_kinds
 from isthmus.core.allocate import Allocator
 from isthmus.core.world import Holder, World
-from isthmus.drivers.base import Driver
 from isthmus.errors import InputError, IsthmusError
 from isthmus.loop.duties.service import Claims
-from isthmus.model.kinds import EdgeDevice, Key, VirtualIP
+from isthmus.model.kinds import Key, VirtualIP
 from isthmus.model.plan import Scope
 from isthmus.registry.state import StateDirectory
 from isthmus.registry.watch import Changes, FileRegistry
@@ -56,7 +55,8 @@ class Controller:
         *,
         home: Home | None = None,
         allow_deletes: bool = False,
-        drivers: Mapping[str, Callable[[EdgeDevice], Driver]] = DRIVERS,
+        drivers: Mapping[str, DriverFactory] = DRIVERS,
+        wiring: Wiring = UNFENCED,
     ) -> None:
         self.world = World()
         self.registry = FileRegistry(config, set(drivers)) if config is not None else None
@@ -71,6 +71,7 @@ class Controller:
             moved=self._moved,
             allow_deletes=allow_deletes,
             drivers=drivers,
+            wiring=wiring,
             crashed=self._crashed,
         )
         self._allocator = Allocator(self.world)

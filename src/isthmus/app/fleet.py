@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
-from isthmus.app.drivers import DRIVERS
+from isthmus.app.drivers import DRIVERS, UNFENCED, DriverFactory, Wiring
 from isthmus.core.ground import Ground
 from isthmus.core.planner import DevicePlanner
 from isthmus.core.world import World
-from isthmus.drivers.base import Driver, ProbeResult, ProbeTarget
+from isthmus.drivers.base import ProbeResult, ProbeTarget
 from isthmus.errors import DeviceUnreachable
 from isthmus.loop.device import DeviceWorker, Memory
 from isthmus.model.facts import DeviceFacts
@@ -57,7 +57,8 @@ class Fleet:
         passed: Callable[[str, Collection[Scope]], None],
         moved: Callable[[str], None],
         allow_deletes: bool = False,
-        drivers: Mapping[str, Callable[[EdgeDevice], Driver]] = DRIVERS,
+        drivers: Mapping[str, DriverFactory] = DRIVERS,
+        wiring: Wiring = UNFENCED,
         crashed: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
         self._world = world
@@ -66,6 +67,7 @@ class Fleet:
         self._moved = moved
         self._allow_deletes = allow_deletes
         self._drivers = drivers
+        self._wiring = wiring
         self._crashed = crashed
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._facts: dict[str, DeviceFacts] = {}
@@ -90,7 +92,7 @@ class Fleet:
         await asyncio.gather(*(self._finish(worker, self._tasks.pop(name)) for name, worker in self.workers.items()))
 
     def _begin(self, name: str, device: EdgeDevice) -> None:
-        driver = self._drivers[device.spec.driver](device)
+        driver = self._drivers[device.spec.driver](device, self._wiring)
         planner = CountingPlanner(self._world, name, driver.adapt)
         planner.allow_deletes = self._allow_deletes
         worker = DeviceWorker(

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from isthmus.app import clusters
-from isthmus.app.drivers import DRIVERS
+from isthmus.app.drivers import DRIVERS, UNFENCED
 from isthmus.app.memory import addresses_of, read_only
 from isthmus.app.origins import Configuration
 from isthmus.app.probing import ask
@@ -144,7 +144,7 @@ class Oneshot:
             self.notes.append(f"cluster {name} cannot be read ({error}); nothing of it is planned or deleted")
 
     async def _observe(self, name: str, kind: EdgeDevice) -> None:
-        driver = DRIVERS[kind.spec.driver](kind)
+        driver = DRIVERS[kind.spec.driver](kind, UNFENCED)
         planner = DevicePlanner(self.world, name, driver.adapt)
         try:
             await driver.open()

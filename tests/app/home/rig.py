@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.app.controller import Controller
+from isthmus.app.drivers import Wiring
 from isthmus.app.home.home import Home
 from isthmus.drivers.memory import MemoryDriver
 from isthmus.kube.kubeconfig import load
@@ -87,7 +88,7 @@ class Place:
             self.devices[name] = MemoryDriver(facts=facts)
         return self.devices[name]
 
-    def drive(self, kind: EdgeDevice) -> MemoryDriver:
+    def drive(self, kind: EdgeDevice, wiring: Wiring) -> MemoryDriver:
         """Return the driver of a device, as the table of drivers does."""
         return self.device(kind.name)
 
