@@ -38,10 +38,13 @@ class Authority:
         self.ca_file = folder / f"{name.replace(' ', '-')}.crt"
         self.ca_file.write_text(self.ca)
 
-    def issue(self, common_name: str, *names: str, password: bytes | None = None) -> Pair:
-        """Return a certificate for ``names`` (addresses or host names)."""
+    def issue(self, common_name: str, *names: str, password: bytes | None = None, organization: str = "") -> Pair:
+        """Return a certificate for ``names`` (addresses or host names); an API server takes an organization for a group."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]), key.public_key())
+        subject = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
+        if organization:
+            subject.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
+        builder = self._builder(x509.Name(subject), key.public_key())
         if names:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName([_general(name) for name in names]), critical=False

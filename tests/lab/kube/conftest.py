@@ -1,7 +1,8 @@
-"""A running server for each test."""
+"""A running server for each test; for the contract, the lab's and the real one."""
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -9,6 +10,14 @@ import pytest
 
 from isthmus.lab.kube import KubeApi
 from lab.kube.talking import Client, Json
+from realapi import RealApi
+from realapi.wiping import wipe
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is in ``test_contract_*.py`` against both servers."""
+    if "client" in metafunc.fixturenames and metafunc.module.__name__.rpartition(".")[2].startswith("test_contract"):
+        metafunc.parametrize("client", ["lab", "real"], indirect=True)
 
 
 @pytest.fixture
@@ -23,10 +32,28 @@ def api(options: Json) -> KubeApi:
 
 
 @pytest.fixture
-async def client(api: KubeApi) -> AsyncIterator[Client]:
-    async with api.serving() as endpoint:
-        headers = {"Authorization": f"Bearer {endpoint.token}", "User-Agent": "tests/1"}
-        async with aiohttp.ClientSession(endpoint.url, headers=headers) as session:
-            client = Client(session, endpoint)
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
+    if getattr(request, "param", "lab") == "lab":
+        api: KubeApi = request.getfixturevalue("api")
+        async with (
+            api.serving() as endpoint,
+            aiohttp.ClientSession(endpoint.url, headers=_headers(endpoint.token)) as session,
+        ):
+            client = Client(session, endpoint, api.compact)
             yield client
             client.close()
+    else:
+        real: RealApi = request.getfixturevalue("real_api")
+        endpoint = real.endpoint
+        context = ssl.create_default_context(cafile=endpoint.ca_path)
+        async with aiohttp.ClientSession(
+            endpoint.url, headers=_headers(endpoint.token), connector=aiohttp.TCPConnector(ssl=context)
+        ) as session:
+            client = Client(session, endpoint, real.compact)
+            yield client
+            client.close()
+            await wipe(session)
+
+
+def _headers(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}", "User-Agent": "tests/1"}

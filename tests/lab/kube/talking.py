@@ -47,9 +47,12 @@ class Watch:
 class Client:
     """An HTTP client with a token."""
 
-    def __init__(self, session: aiohttp.ClientSession, endpoint: Endpoint) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, endpoint: Endpoint, compact: Callable[[], None] = lambda: None
+    ) -> None:
         self.session = session
         self.endpoint = endpoint
+        self.compact = compact  # has the server forget the past
         self.watches: list[aiohttp.ClientResponse] = []
 
     async def call(

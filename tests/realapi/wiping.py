@@ -1,0 +1,82 @@
+"""Bring a shared API server back to the state it started in, between two tests.
+
+Everything that tests make is deleted, finalizers notwithstanding. The confusing thing: there is no namespace controller, so a
+namespace is emptied here, and goes by an empty list of finalizers sent to ``/finalize``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import aiohttp
+
+Json = dict[str, Any]
+
+FIRST_NAMESPACES = frozenset(("default", "kube-node-lease", "kube-public", "kube-system"))
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+# Everything else of the built-in kinds is the server's own, or made by no test.
+CLUSTER_WIDE = ("/api/v1/nodes",)
+NAMESPACED = (
+    "/api/v1/{}services",
+    "/api/v1/{}configmaps",
+    "/api/v1/{}secrets",
+    "/api/v1/{}pods",
+    "/api/v1/{}serviceaccounts",
+    "/apis/discovery.k8s.io/v1/{}endpointslices",
+    "/apis/coordination.k8s.io/v1/{}leases",
+    "/apis/events.k8s.io/v1/{}events",
+    "/apis/apps/v1/{}daemonsets",
+)
+_OWN = frozenset((("default", "kubernetes"), ("kube-system", "extension-apiserver-authentication")))
+_PATIENCE = 10.0
+
+
+async def wipe(session: aiohttp.ClientSession) -> None:
+    """Delete what tests have made."""
+    await asyncio.gather(*(_empty(session, path) for path in CLUSTER_WIDE))
+    await asyncio.gather(*(_empty(session, path.format("")) for path in NAMESPACED))
+    for definition in await _items(session, CRDS):
+        await _remove_definition(session, definition)
+    for space in await _items(session, "/api/v1/namespaces"):
+        if (name := space["metadata"]["name"]) not in FIRST_NAMESPACES:
+            await session.delete(f"/api/v1/namespaces/{name}")
+            body = {"metadata": {"name": name}, "spec": {"finalizers": []}}
+            await session.put(f"/api/v1/namespaces/{name}/finalize", json=body)
+
+
+async def _items(session: aiohttp.ClientSession, path: str) -> list[Json]:
+    async with session.get(path) as answer:
+        if answer.status == 404:
+            return []
+        found: list[Json] = (await answer.json())["items"]
+        return found
+
+
+async def _empty(session: aiohttp.ClientSession, path: str) -> None:
+    """Delete every object of a collection."""
+    for item in await _items(session, path):
+        meta = item["metadata"]
+        space = meta.get("namespace", "")
+        if (space, meta["name"]) in _OWN or "apiserver" in meta["name"]:
+            continue
+        head, _, plural = path.rpartition("/")
+        one = f"{head}/namespaces/{space}/{plural}/{meta['name']}" if space else f"{path}/{meta['name']}"
+        if meta.get("finalizers"):
+            await session.patch(
+                one,
+                data='{"metadata":{"finalizers":null}}',
+                headers={"Content-Type": "application/merge-patch+json"},
+            )
+        await session.delete(one, json={"gracePeriodSeconds": 0})
+
+
+async def _remove_definition(session: aiohttp.ClientSession, definition: Json) -> None:
+    """Delete a definition and its objects, and wait until its name can be taken again."""
+    spec, name = definition["spec"], definition["metadata"]["name"]
+    version = next(one["name"] for one in spec["versions"] if one["storage"])
+    await _empty(session, f"/apis/{spec['group']}/{version}/{spec['names']['plural']}")
+    await session.delete(f"{CRDS}/{name}")
+    async with asyncio.timeout(_PATIENCE):
+        while (await session.get(f"{CRDS}/{name}")).status != 404:
+            await asyncio.sleep(0.02)
