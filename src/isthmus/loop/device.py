@@ -5,6 +5,8 @@ device that is down keeps what it has and is tried again; nobody else waits for 
 
 The one confusing thing: before anything has been heard from a cluster, the worker may already write. That is the state the
 device had when it was last known, from disk, creates only: a gateway that boots while the cluster is away serves.
+
+A worker whose tenure does not hold looks and compares as ever, and hands nothing over: it knows all it needs to go on.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from isthmus.core.planner import DevicePlanner
 from isthmus.core.restore import restoring
 from isthmus.drivers.base import Driver, Outcome
 from isthmus.errors import IsthmusError, StateError
+from isthmus.loop.handing_over import outcomes
 from isthmus.loop.queue import KeyedQueue
+from isthmus.loop.tenure import Always, Tenure
 from isthmus.model.plan import Plan, Refusal, Scope
 from isthmus.model.resources import AnyResource
 from isthmus.telemetry import get_logger
@@ -72,7 +76,10 @@ class DeviceWorker:
         on_pass: Callable[[DeviceWorker, Collection[Scope]], None] = lambda worker, scopes: None,
         resync: Callable[[], float] = lambda: 300.0,
         clock: Callable[[], float] = time.time,
+        tenure: Tenure | None = None,
+        may_restore: Callable[[], bool] | None = None,
     ) -> None:
+        """``may_restore`` says whether the recorded state may be put back; by default that is a write like any other."""
         self.planner = planner
         self.driver = driver
         self.status = DeviceStatus()
@@ -80,12 +87,15 @@ class DeviceWorker:
         self._on_pass = on_pass
         self._resync = resync
         self._clock = clock
+        self._tenure: Tenure = tenure if tenure is not None else Always()
+        self._may_restore = may_restore if may_restore is not None else self._tenure.holds
         self._queue: KeyedQueue[Scope | Whole] = KeyedQueue()
         self._log = get_logger("loop").bind(device=planner.device)
         self._unsaved = False
         self._saved: Recorded = ()
         self._save_failed = False
         self._restored = False
+        self._followed = False
         self._disturbed = False
         self._failures = 0
         self._crashes: set[Scope] = set()
@@ -199,21 +209,24 @@ class DeviceWorker:
         if Whole.DUE in keys:
             self._recheck_at = None
         before = self.planner.observed if whole else {}
+        # What another writer did while it was not our turn is nobody's tampering.
+        expected = self._disturbed or self._followed or not self.status.passes
         if whole:
+            self._followed = not self._tenure.holds()
             await self._observe()
+            await self._restore()
             self._queue.add(Whole.EVERYTHING, self._resync())
             plan = self.planner.full(now)
         else:
             plan = self.planner.keyed(scopes, now)
         self._say_crashes()
-        # What our own change took along (a tunnel made anew loses its routes) is nobody else's doing.
-        expected = self._disturbed or not self.status.passes
+        # What our own change took along (a tunnel made anew loses its routes) is nobody else's doing either.
         drifted = _drift(before, self.planner.observed) if whole and not expected else 0
         if whole:
             self._disturbed = False
         if drifted:
             self._log.warning("drift found", things=drifted)
-        unknown = await self._apply(plan, now)
+        unknown = await self._apply(plan, now, self._tenure.holds)
         self._wake_for_rechecks(now)
         if whole:
             self._unsaved = True  # who owns what may have moved without a write
@@ -255,18 +268,26 @@ class DeviceWorker:
             self._recheck_at = at
             self._queue.add(Whole.DUE, max(0.05, at - now))
 
-    async def _apply(self, plan: Plan, now: float) -> bool:
+    async def _apply(self, plan: Plan, now: float, tenure: Callable[[], bool]) -> bool:
         """Carry ``plan`` out; return whether something is not known to stand."""
         if plan.empty:
             return False
+        if not tenure():
+            self._followed = True
+            return True
         self._unsaved = True
         silent = {change.identity for change in plan.changes}
         unknown: set[str] = set()
         counts = {"done": 0, "refused": 0, "unknown": 0}
-        async for outcome in self.driver.apply(plan.changes):
+        async for outcome in outcomes(self.driver, plan.changes, tenure):
             counts[outcome.result] += 1
             silent.discard(outcome.change.identity)
             self._take_outcome(outcome, unknown, now)
+        if silent and not tenure():
+            self._followed = True  # what is left was not tried; whoever writes now sees to it
+            self._log.warning("plan stopped, another may write now", plan=plan.summary(), not_tried=len(silent))
+            self.look_at_everything()
+            return True
         unknown |= silent  # a change without an outcome is one whose outcome is not known
         self.status = msgspec.structs.replace(self.status, writes=self.status.writes + len(plan.changes))
         self._log.info("plan applied", plan=plan.summary(), checksum=plan.checksum(), **counts)
@@ -315,7 +336,7 @@ class DeviceWorker:
     # --- looking ------------------------------------------------------------------------------------------------
 
     async def _observe(self) -> None:
-        if self.planner.may_write:
+        if self.planner.may_write and self._tenure.holds():
             await self.driver.prepare()
         observation = await self.driver.observe()
         self.planner.see(observation.resources, observation.foreign, observation.facts)
@@ -329,13 +350,16 @@ class DeviceWorker:
 
     async def _restore(self) -> None:
         # Once: later the wishes say what should stand, and a record would bring back what was deleted since.
-        if self._restored:
+        if self._restored or not self._may_restore():
             return
         recorded = await self._memory.load(self.planner.device)
+        if self.status.passes:
+            # Our turn has come late, and the record is of an earlier one: what is known by now is not taken from it.
+            recorded = [(one, owners) for one, owners in recorded if any(map(self.planner.known.unread, owners))]
         changes = restoring(self.planner, recorded)
         if changes:
             self._log.info("restoring the last applied state", changes=len(changes))
-            await self._apply(Plan(self.planner.device, changes), self._clock())
+            await self._apply(Plan(self.planner.device, changes), self._clock(), self._may_restore)
         self._restored = True
 
     async def _save_often(self) -> None:
