@@ -209,18 +209,23 @@ class VirtualServer(Resource, frozen=True, tag="VirtualServer"):
 
 
 class VirtualAddress(Resource, frozen=True, tag="VirtualAddress", gc=False):
-    """A VIP that the device answers for on ``link`` (ARP, NDP, announced at take-over); ``lo`` where it is routed to us."""
+    """A VIP that the device answers for on ``link`` (ARP, NDP, announced at take-over); ``lo`` where it is routed to us.
+
+    One that ``lapses`` may stand on one device at a time: whoever programs the device must refresh it all the time, or it
+    goes by itself; and it is only put up where nobody else on the segment answers for it.
+    """
 
     rank: ClassVar[int] = 70
     address: IPAddress
     link: str
+    lapses: bool = False
 
     @property
     def identity(self) -> str:
         return f"vip {self.address}"
 
     def describe(self) -> str:
-        return f"vip {self.address} dev {self.link}"
+        return f"vip {self.address} dev {self.link}" + (" lapses" if self.lapses else "")
 
 
 AnyResource: TypeAlias = (

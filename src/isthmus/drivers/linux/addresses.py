@@ -15,6 +15,7 @@ from isthmus.drivers.base import Outcome
 from isthmus.drivers.linux import links as linkmessages
 from isthmus.drivers.linux.answers import GONE, done, outcome, refused
 from isthmus.drivers.linux.kernel import Kernel, Links
+from isthmus.drivers.linux.lifetimes import LIFETIME
 from isthmus.drivers.linux.links import AddressRow
 from isthmus.drivers.linux.netlink import Message
 from isthmus.model.plan import Change
@@ -43,6 +44,7 @@ async def apply_addresses(
     adds: list[tuple[int, Message]] = []
     removals: list[tuple[int, Message]] = []
     first: list[tuple[int, Message]] = []
+    lifetimes: list[tuple[int, Message]] = []
     outcomes: dict[int, Outcome] = {}
     for number, change in enumerate(changes):
         resource = change.resource
@@ -67,13 +69,18 @@ async def apply_addresses(
             first += [(number, _delete(row)) for row in blocking]
             removals += [(number, _delete(row)) for row in others if row not in blocking]
             outcomes[number] = done(change)
+            lapses = isinstance(resource, VirtualAddress) and resource.lapses
+            spelled = (address, index, kernel.owner.protocol, LIFETIME if lapses else linkmessages.FOR_EVER)
             if len(others) == len(ours):
-                adds.append((number, linkmessages.new_address(address, index, kernel.owner.protocol)))
+                adds.append((number, linkmessages.new_address(*spelled)))
+            elif any(row.lapses != lapses for row in ours if row not in others):
+                lifetimes.append((number, linkmessages.set_lifetime(*spelled)))
     for number, _ in first:
         # Routes that prefer this address as their source lose it while it is away.
         outcomes[number] = done(changes[number], disturbed=True)
     await _send(kernel, first, changes, outcomes)
     await _send(kernel, adds, changes, outcomes)
+    await _send(kernel, lifetimes, changes, outcomes)
     await _send(kernel, [step for step in removals if outcomes[step[0]].result == "done"], changes, outcomes)
     added = [changes[number] for number, _ in adds if outcomes[number].result == "done"]
     return [outcomes[number] for number in range(len(changes))], added

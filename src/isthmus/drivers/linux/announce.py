@@ -19,7 +19,7 @@ from isthmus.drivers.linux.rtnetlink import mac_bytes
 from isthmus.model.resources import IPAddress
 from isthmus.telemetry import get_logger
 
-__all__ = ["Announcer", "advertisement", "gratuitous"]
+__all__ = ["Announcer", "advertisement", "checksum", "gratuitous"]
 
 _log = get_logger("linux")
 _TIMES, _INTERVAL = 3, 1.0
@@ -44,12 +44,13 @@ def advertisement(address: IPv6Address, mac: bytes) -> bytes:
     body = struct.pack("!I", _ROUTER_OVERRIDE) + address.packed + b"\x02\x01" + mac
     length = 4 + len(body)
     pseudo = address.packed + _ALL_NODES.packed + struct.pack("!II", length, 58)
-    checksum = _checksum(pseudo + b"\x88\0\0\0" + body)
+    total = checksum(pseudo + b"\x88\0\0\0" + body)
     header = struct.pack("!IHBB", 6 << 28, length, 58, 255) + address.packed + _ALL_NODES.packed
-    return _ALL_NODES_MAC + mac + b"\x86\xdd" + header + b"\x88\0" + struct.pack("!H", checksum) + body
+    return _ALL_NODES_MAC + mac + b"\x86\xdd" + header + b"\x88\0" + struct.pack("!H", total) + body
 
 
-def _checksum(data: bytes) -> int:
+def checksum(data: bytes) -> int:
+    """Return the internet checksum (RFC 1071) of ``data``, which is of even length."""
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)

@@ -18,7 +18,6 @@ import msgspec
 from isthmus.drivers.base import Adapted, Observation, Outcome, ProbeResult, ProbeTarget
 from isthmus.drivers.linux import host, spelling
 from isthmus.drivers.linux.addresses import apply_addresses, keeps_marks
-from isthmus.drivers.linux.announce import Announcer
 from isthmus.drivers.linux.answers import outcome, unknown
 from isthmus.drivers.linux.conntrack import Conntrack
 from isthmus.drivers.linux.entries import apply_entries
@@ -33,13 +32,13 @@ from isthmus.drivers.linux.probe import probe
 from isthmus.drivers.linux.routes import apply_routes
 from isthmus.drivers.linux.services import NftResource
 from isthmus.drivers.linux.tunnels import apply_tunnel
+from isthmus.drivers.linux.vips import Vips
 from isthmus.errors import DeviceUnreachable, DeviceUnsupported
 from isthmus.model.facts import DeviceFacts, Interface
 from isthmus.model.plan import Change
 from isthmus.model.resources import (
     AnyResource,
     FdbEntry,
-    IPAddress,
     MssClamp,
     Neighbor,
     PortFilter,
@@ -71,15 +70,15 @@ _GROUPS: dict[type, str] = {
 class _Open:
     """What an open driver holds: sockets and the tasks behind them."""
 
-    def __init__(self, owner: Owner, found: host.Host, nft: str, expected: Expected) -> None:
+    def __init__(self, owner: Owner, found: host.Host, nft: str, expected: Expected, busy: asyncio.Lock) -> None:
         self.kernel = Kernel(owner, ipv6=found.ipv6)
         self.conntrack = Conntrack()
-        self.announcer = Announcer()
+        self.vips = Vips(self.kernel, busy)
         self.table = Table(owner, nft, lambda: self.monitor.table_untouched())
         self.monitor = Monitor(owner, expected, route_port=self.kernel.portid, table_port=self.table.portid)
 
     async def close(self) -> None:
-        await self.announcer.close()
+        await self.vips.close()
         self.monitor.close()
         self.table.close()
         self.conntrack.close()
@@ -114,7 +113,7 @@ class LinuxDriver:
         nft = host.find_nft()
         self._host = await asyncio.to_thread(host.look)
         try:
-            opened = _Open(self.owner, self._host, nft, self._expected)
+            opened = _Open(self.owner, self._host, nft, self._expected, self._busy)
         except OSError as error:
             raise DeviceUnreachable(f"netlink cannot be used now: {error.strerror or error}") from error
         try:
@@ -133,6 +132,8 @@ class LinuxDriver:
                 "this kernel does not keep the protocol number of an address (IFA_PROTO); Linux 5.18 or newer does"
             )
         await asyncio.to_thread(host.start_forwarding, await asyncio.to_thread(host.look))
+        async with self._busy:
+            await opened.vips.adopt()
 
     async def vacate(self) -> None:
         """Remove our nft table if it holds nothing any more."""
@@ -253,16 +254,10 @@ class LinuxDriver:
         links = await opened.kernel.links()
         refused: dict[str, Outcome] = {}
         if changes[0].after is not None:
-            refused = {o.change.identity: o for o in await self._apply_table(opened, changes) if o.result != "done"}
-        outcomes, added = await apply_addresses(
-            opened.kernel, links, [change for change in changes if change.identity not in refused]
-        )
-        by_link: dict[str, list[IPAddress]] = {}
-        for change in added:
-            if isinstance(change.after, VirtualAddress):
-                by_link.setdefault(change.after.link, []).append(change.after.address)
-        for link, addresses in by_link.items():
-            opened.announcer.announce(addresses, links.by_name[link])
+            refused = await opened.vips.contested(links, changes)
+            free = [change for change in changes if change.identity not in refused]
+            refused |= {o.change.identity: o for o in await self._apply_table(opened, free) if o.result != "done"}
+        outcomes = await opened.vips.apply(links, [change for change in changes if change.identity not in refused])
         down = [one.change for one in outcomes if one.result == "done" and one.change.after is None]
         failed = {o.change.identity: o for o in await self._apply_table(opened, down) if o.result != "done"}
         # A VIP whose address was refused must not stay in the table: it is somebody else's to answer for.

@@ -28,8 +28,9 @@ LINK = struct.Struct("=BxHiII")
 """ifinfomsg: family, type, index, flags, change."""
 ADDRESS = struct.Struct("=BBBBi")
 """ifaddrmsg: family, prefixlen, flags, scope, index."""
-UP = 0x1
+UP, LOWER_UP = 0x1, 0x10000
 NODAD = 0x02
+FOR_EVER = 0xFFFFFFFF
 
 _IFLA_ADDRESS, _IFLA_NAME, _IFLA_MTU, _IFLA_INFO, _IFLA_ALIAS, _IFLA_AF_SPEC, _IFLA_EXT_MASK = 1, 3, 4, 18, 20, 26, 29
 _SKIP_STATISTICS = 1 << 3
@@ -38,7 +39,9 @@ _VXLAN_ID, _VXLAN_LINK, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT, _VXLAN_LOCAL
 _VXLAN_ZERO_CSUM6_TX, _VXLAN_ZERO_CSUM6_RX, _VXLAN_COLLECT_METADATA = 19, 20, 25
 _ADDR_GEN_MODE, _GEN_NONE = 8, 1
 _INET_CONF, _RP_FILTER = 1, 8
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS, _IFA_PROTO = 1, 2, 8, 11
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_FLAGS, _IFA_PROTO = 1, 2, 6, 8, 11
+_CACHEINFO = struct.Struct("=IIII")
+"""ifa_cacheinfo: preferred and valid lifetime in seconds, when made and when updated."""
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
@@ -76,14 +79,20 @@ class LinkRow(NamedTuple):
         """Say whether the link is administratively up."""
         return bool(self.flags & UP)
 
+    @property
+    def running(self) -> bool:
+        """Say whether the link is up and has a carrier: whether anybody at its other end can hear us."""
+        return self.flags & (UP | LOWER_UP) == UP | LOWER_UP
+
 
 class AddressRow(NamedTuple):
-    """One address on a link; ``protocol`` is 0 where nobody left a mark."""
+    """One address on a link; ``protocol`` is 0 where nobody left a mark, ``lapses`` says that its lifetime ends."""
 
     link: int
     address: IPAddress
     length: int
     protocol: int
+    lapses: bool = False
 
     @property
     def interface(self) -> IPInterface:
@@ -151,9 +160,23 @@ def dump_addresses() -> Message:
     return Message(GET_ADDRESS, 0, ADDRESS.pack(0, 0, 0, 0, 0))
 
 
-def new_address(address: IPInterface, link: int, protocol: int) -> Message:
+def new_address(address: IPInterface, link: int, protocol: int, lifetime: int = FOR_EVER) -> Message:
     """Return the message that puts up ``address``; IPv6 is usable at once (no duplicate address detection)."""
-    return Message(NEW_ADDRESS, netlink.CREATE | netlink.EXCL, _address(address, link) + u8(_IFA_PROTO, protocol))
+    payload = _address(address, link) + u8(_IFA_PROTO, protocol) + _lifetime(lifetime)
+    return Message(NEW_ADDRESS, netlink.CREATE | netlink.EXCL, payload)
+
+
+def set_lifetime(address: IPInterface, link: int, protocol: int, lifetime: int) -> Message:
+    """Return the message that gives a standing address ``lifetime`` seconds from now.
+
+    The kernel puts up an address that does not stand, whatever the flags say: whoever sends this must know that it does.
+    """
+    payload = _address(address, link) + u8(_IFA_PROTO, protocol) + _lifetime(lifetime)
+    return Message(NEW_ADDRESS, netlink.REPLACE, payload)
+
+
+def _lifetime(seconds: int) -> bytes:
+    return attribute(_IFA_CACHEINFO, _CACHEINFO.pack(seconds, seconds, 0, 0))
 
 
 def delete_address(address: IPInterface, link: int) -> Message:
@@ -213,7 +236,9 @@ def address_row(buffer: bytes, start: int, end: int) -> AddressRow | None:
     if packed is None or len(packed) not in (4, 16):
         return None
     protocol = found.get(_IFA_PROTO)
-    return AddressRow(link, ip_address(packed), length, protocol[0] if protocol else 0)
+    times = found.get(_IFA_CACHEINFO)
+    lapses = times is not None and _CACHEINFO.unpack_from(times)[1] != FOR_EVER
+    return AddressRow(link, ip_address(packed), length, protocol[0] if protocol else 0, lapses)
 
 
 def address_rows(buffers: Sequence[bytes]) -> list[AddressRow]:

@@ -26,7 +26,7 @@ from isthmus.drivers.linux.owner import Owner
 from isthmus.drivers.linux.rtnetlink import AF_BRIDGE, PERMANENT, mac_text
 from isthmus.drivers.linux.sentences import prefix_of
 from isthmus.drivers.linux.tables import neighbor_row, route_row
-from isthmus.model.resources import ZERO_MAC
+from isthmus.model.resources import ZERO_MAC, VirtualAddress
 
 __all__ = ["Monitor"]
 
@@ -182,10 +182,14 @@ class Monitor:
         if self.expected.concerns(identity) or (permanent and row.link in self._our_links):
             self._suspect(identity)
 
-    def _hear_address(self, buffer: bytes, start: int, end: int, _kind: int) -> None:
+    def _hear_address(self, buffer: bytes, start: int, end: int, kind: int) -> None:
         row = links.address_row(buffer, start, end)
         if row is None:
             return
+        if row.lapses and kind == links.NEW_ADDRESS and row.protocol == self.owner.protocol:
+            vip = self.expected.resources.get(f"vip {row.address}")
+            if isinstance(vip, VirtualAddress) and vip.lapses and vip.link == self._links.get(row.link):
+                return  # refreshed, each second
         identities = (f"vip {row.address}", f"source {row.address}")
         if row.protocol == self.owner.protocol or any(self.expected.concerns(identity) for identity in identities):
             self._suspects.update(identities)

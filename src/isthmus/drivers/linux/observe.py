@@ -118,7 +118,7 @@ def _read_addresses(
             findings.add(source, link="")
         else:
             # Without its place in the table a VIP would answer on every port: then it is not yet one.
-            vip = VirtualAddress(row.address, link if f"vip {row.address}" in held else "")
+            vip = VirtualAddress(row.address, link if f"vip {row.address}" in held else "", row.lapses)
             findings.add(vip, link="")
 
 
@@ -168,7 +168,7 @@ def _facts(links: Links, rows: Sequence[AddressRow]) -> DeviceFacts:
                 row.mac,
                 row.mtu,
                 tuple(addresses.get(row.ifindex, ())),
-                row.up,
+                row.running,
                 row.name in links.ours,
             )
             for row in sorted(links.rows, key=lambda row: row.ifindex)

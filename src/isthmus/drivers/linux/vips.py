@@ -1,0 +1,162 @@
+"""VIPs on the host's links: put up, announced, kept alive, and taken only where nobody else answers for them.
+
+A VIP that lapses is asked for on its segment before it is put up, and refreshed for as long as it is ours. One that we could
+not keep (this process was stopped for seconds) is taken back at once if it is still free, without waiting for anybody's
+order: a gateway whose controller is away goes on. The one confusing thing: who answers for it meanwhile has it, and then we
+forget it; whether we should have it again is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Collection, Sequence
+from time import monotonic
+
+from isthmus.drivers.base import Outcome
+from isthmus.drivers.linux.addresses import apply_addresses, place_of
+from isthmus.drivers.linux.announce import Announcer
+from isthmus.drivers.linux.answers import unknown
+from isthmus.drivers.linux.kernel import Kernel, Links
+from isthmus.drivers.linux.lifetimes import Place, Refresher
+from isthmus.drivers.linux.segment import answering
+from isthmus.errors import DeviceUnreachable
+from isthmus.model.plan import Change
+from isthmus.model.resources import IPAddress, VirtualAddress
+from isthmus.telemetry import get_logger
+
+__all__ = ["Vips"]
+
+_log = get_logger("linux")
+_BEAT = 1.0
+
+
+class Vips:
+    """The VIPs of one open driver; ``busy`` is held while anything is written."""
+
+    def __init__(self, kernel: Kernel, busy: asyncio.Lock) -> None:
+        self._kernel = kernel
+        self._busy = busy
+        self._announcer = Announcer()
+        self._loop = asyncio.get_running_loop()
+        self._refresher = Refresher(kernel.owner.protocol, self._tell_lapsed)
+        self._lapsed: set[Place] = set()
+        self._woken = asyncio.Event()
+        self._tasks = [asyncio.create_task(self._beat()), asyncio.create_task(self._take_back_for_ever())]
+
+    async def close(self) -> None:
+        """Stop announcing and refreshing; VIPs that lapse do so."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self._announcer.close()
+        await asyncio.to_thread(self._refresher.close)
+
+    async def adopt(self) -> None:
+        """Keep alive what stands of ours and lapses: another process of ours put it up before this one."""
+        began = monotonic()
+        rows = await self._kernel.addresses()
+        ours = (await self._kernel.links()).ours
+        names = {row.ifindex for row in (await self._kernel.links()).rows if row.name in ours}
+        found = {
+            (row.interface, row.link)
+            for row in rows
+            if row.lapses
+            and row.protocol == self._kernel.owner.protocol
+            and row.length == row.address.max_prefixlen
+            and row.link not in names
+        }
+        new = found - self._refresher.held
+        if new:
+            # How much of its lifetime is left is not known: what stood when we looked is refreshed now, or not at all.
+            self._refresher.hold(new, began)
+            await asyncio.to_thread(self._refresher.refresh)
+
+    async def contested(self, links: Links, changes: Sequence[Change]) -> dict[str, Outcome]:
+        """Return an outcome for each VIP that must not be put up now, because somebody else on its segment has it."""
+        standing = {(row.interface, row.link) for row in await self._kernel.addresses()}
+        asked: dict[str, dict[IPAddress, Change]] = {}
+        for change in changes:
+            vip = change.after
+            if isinstance(vip, VirtualAddress) and vip.lapses and vip.link in links.by_name:
+                address, link = place_of(vip)
+                if (address, links.index(link)) not in standing and links.by_name[link].mac:
+                    asked.setdefault(link, {})[vip.address] = change
+        outcomes: dict[str, Outcome] = {}
+        for link, wanted in asked.items():
+            try:
+                found = await answering(links.by_name[link], wanted.keys())
+            except DeviceUnreachable as error:
+                outcomes |= {change.identity: unknown(change, str(error)) for change in wanted.values()}
+                continue
+            for ip, mac in found.items():
+                reason = f"{mac} still answers for {ip} on {link}; tried again until it does not"
+                outcomes[wanted[ip].identity] = unknown(wanted[ip], reason)
+        return outcomes
+
+    async def apply(self, links: Links, changes: Sequence[Change]) -> list[Outcome]:
+        """Put VIPs up and take them down, announce those that are new, keep alive those that lapse."""
+        goes = [change.identity for change in changes]
+        self._lapsed = {place for place in self._lapsed if f"vip {place[0].ip}" not in goes}
+        self._refresher.drop([place for place in self._refresher.held if f"vip {place[0].ip}" in goes])
+        began = monotonic()
+        outcomes, added = await apply_addresses(self._kernel, links, changes)
+        kept = [
+            one.change.after
+            for one in outcomes
+            if one.result == "done" and isinstance(one.change.after, VirtualAddress) and one.change.after.lapses
+        ]
+        self._refresher.hold([(address, links.index(link)) for address, link in map(place_of, kept)], began)
+        if any(one.result != "done" for one in outcomes):
+            await self.adopt()
+        self._announce(links, [change.after for change in added if isinstance(change.after, VirtualAddress)])
+        return outcomes
+
+    def _announce(self, links: Links, vips: Collection[VirtualAddress]) -> None:
+        by_link: dict[str, list[IPAddress]] = {}
+        for vip in vips:
+            by_link.setdefault(vip.link, []).append(vip.address)
+        for link, addresses in by_link.items():
+            self._announcer.announce(addresses, links.by_name[link])
+
+    # --- what could not be kept ---------------------------------------------------------------------------------
+
+    def _tell_lapsed(self, places: list[Place]) -> None:
+        """Take the news from the refresher's thread."""
+        with contextlib.suppress(RuntimeError):  # the loop may be closing
+            self._loop.call_soon_threadsafe(self._note_lapsed, places)
+
+    def _note_lapsed(self, places: list[Place]) -> None:
+        self._lapsed.update(places)
+        self._woken.set()
+
+    async def _beat(self) -> None:
+        while True:
+            self._refresher.beat()
+            await asyncio.sleep(_BEAT)
+
+    async def _take_back_for_ever(self) -> None:
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            try:
+                async with self._busy:
+                    await self._take_back()
+            except DeviceUnreachable as error:
+                _log.warning("VIPs that lapsed are not taken back", reason=str(error))
+
+    async def _take_back(self) -> None:
+        """Put up again what lapsed and is nobody's; forget the rest."""
+        lapsed, self._lapsed = self._lapsed, set()
+        links = await self._kernel.links()
+        changes = []
+        for address, index in sorted(lapsed, key=str):
+            if index in links.names:
+                vip = VirtualAddress(address.ip, links.names[index], lapses=True)
+                changes.append(Change("create", vip.identity, None, vip))
+        taken = await self.contested(links, changes)
+        free = [change for change in changes if change.identity not in taken]
+        _log.warning("VIPs lapsed", taken_back=len(free), lost=len(lapsed) - len(free))
+        await self.apply(links, free)

@@ -1,0 +1,192 @@
+"""VIPs that may stand on one gateway alone: they lapse without their agent, and are taken only where nobody has them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from ipaddress import ip_address
+
+import pytest
+
+from isthmus.drivers.base import Outcome
+from isthmus.drivers.linux import LinuxDriver
+from isthmus.drivers.linux.kernel import Kernel
+from isthmus.drivers.linux.owner import Owner
+from isthmus.drivers.linux.segment import answering
+from isthmus.model.plan import Change
+from isthmus.model.resources import VirtualAddress
+
+from ..conformance import by_identity, settle
+from .conftest import run
+from .yard import inside, ping
+
+pytestmark = pytest.mark.packets
+
+VIPS = {4: "192.0.2.50", 6: "2001:db8::50"}
+OTHER_MAC = "02:00:00:00:00:99"
+
+
+@pytest.fixture
+async def gateway(underlay: str, other_networks: list[str]) -> AsyncIterator[LinuxDriver]:
+    """Return an open driver whose segment's other end is a host with addresses of its own."""
+    run("ip", "-n", "seg", "link", "set", "seg0", "address", OTHER_MAC)
+    run("ip", "-n", "seg", "address", "add", "192.0.2.100/24", "dev", "seg0")
+    run("ip", "-n", "seg", "address", "add", "2001:db8::100/64", "dev", "seg0", "nodad")
+    driver = LinuxDriver()
+    await driver.open()
+    await driver.prepare()
+    yield driver
+    await driver.close()
+
+
+def vip(version: int, *, lapses: bool = True) -> VirtualAddress:
+    return VirtualAddress(ip_address(VIPS[version]), "up0", lapses)
+
+
+def length(version: int) -> str:
+    return "32" if version == 4 else "128"
+
+
+def standing(version: int) -> str:
+    """Return what ``ip`` says of the VIP."""
+    return run("ip", "-o", "address", "show", "dev", "up0", "to", f"{VIPS[version]}/{length(version)}")
+
+
+async def until(true: bool, version: int, *, timeout: float) -> float:
+    """Wait until the VIP stands, or does not, and return how many seconds that took."""
+    began = time.monotonic()
+    while bool(standing(version)) != true:
+        assert time.monotonic() - began < timeout, standing(version)
+        await asyncio.sleep(0.02)
+    return time.monotonic() - began
+
+
+def other_takes(version: int) -> None:
+    nodad = ["nodad"] if version == 6 else []
+    run("ip", "-n", "seg", "address", "add", f"{VIPS[version]}/{length(version)}", "dev", "seg0", *nodad)
+
+
+def other_leaves(version: int) -> None:
+    run("ip", "-n", "seg", "address", "del", f"{VIPS[version]}/{length(version)}", "dev", "seg0")
+
+
+async def one(driver: LinuxDriver, change: Change) -> Outcome:
+    [outcome] = [outcome async for outcome in driver.apply([change])]
+    return outcome
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_a_lapsing_vip_stands_while_its_agent_lives(gateway: LinuxDriver, version: int) -> None:
+    """Far beyond one lifetime it answers, reads back as wanted, and its refreshing is no drift."""
+    await settle(gateway, by_identity(vip(version)))
+    drift = asyncio.create_task(gateway.drift())
+    for _ in range(45):
+        assert "valid_lft 3sec" in standing(version) or "valid_lft 2sec" in standing(version)
+        await asyncio.sleep(0.1)
+    await ping(VIPS[version])
+    assert (await gateway.observe()).resources[f"vip {VIPS[version]}"] == vip(version)
+    assert not drift.done()
+    drift.cancel()
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_it_lapses_when_nobody_refreshes_it(gateway: LinuxDriver, version: int) -> None:
+    """Between two and four seconds after the agent's end the kernel has taken it down; a permanent one stays."""
+    other = ip_address("192.0.2.51" if version == 4 else "2001:db8::51")
+    await settle(gateway, by_identity(vip(version), VirtualAddress(other, "up0")))
+    await gateway.close()
+    assert 1.5 < await until(False, version, timeout=6) < 4.5
+    assert str(other) in run("ip", "address", "show", "dev", "up0")
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_the_next_process_keeps_what_the_last_put_up(gateway: LinuxDriver, version: int) -> None:
+    """An agent that is back within the lifetime refreshes what it finds of ours, before any order."""
+    await settle(gateway, by_identity(vip(version)))
+    await gateway.close()
+    await gateway.open()
+    await gateway.prepare()
+    for _ in range(45):
+        assert standing(version)
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_a_vip_can_become_permanent_and_back(gateway: LinuxDriver, version: int) -> None:
+    """Its lifetime is a value like any other: one update, no gap, and the second plan is empty."""
+    await settle(gateway, by_identity(vip(version)))
+    await settle(gateway, by_identity(vip(version, lapses=False)))
+    assert "valid_lft forever" in standing(version)
+    await asyncio.sleep(1.2)
+    assert "valid_lft forever" in standing(version)
+    await settle(gateway, by_identity(vip(version)))
+    assert "sec" in standing(version)
+    await settle(gateway, {})
+    await asyncio.sleep(1.2)
+    assert not standing(version)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_it_is_not_taken_while_somebody_answers(gateway: LinuxDriver, version: int) -> None:
+    """The outcome is unknown and names the other's MAC; nothing stands here; once the other left, it is taken."""
+    other_takes(version)
+    wanted = vip(version)
+    change = Change("create", wanted.identity, None, wanted)
+    outcome = await one(gateway, change)
+    assert (outcome.result, standing(version)) == ("unknown", "")
+    assert OTHER_MAC in outcome.reason
+    assert VIPS[version] in outcome.reason
+    assert wanted.identity not in (await gateway.observe()).resources
+    other_leaves(version)
+    assert (await one(gateway, change)).result == "done"
+    await ping(VIPS[version])
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_of_two_who_ask_at_once_one_goes_on(gateway: LinuxDriver, version: int) -> None:
+    """Neither has the address; the one with the lower MAC hears of nobody, the other hears of it."""
+    address = ip_address(VIPS[version])
+
+    def there() -> dict[object, str]:
+        async def ask() -> dict[object, str]:
+            kernel = Kernel(Owner("main", 200))
+            try:
+                return dict(await answering((await kernel.links()).by_name["seg0"], [address]))
+            finally:
+                kernel.close()
+
+        return asyncio.run(ask())
+
+    kernel = Kernel(Owner("main", 200))
+    try:
+        link = (await kernel.links()).by_name["up0"]
+        mine, theirs = await asyncio.gather(answering(link, [address]), asyncio.to_thread(inside, "seg", there))
+    finally:
+        kernel.close()
+    assert mine == {}
+    assert theirs == {address: link.mac}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("taken", [False, True])
+async def test_after_a_pause_it_is_taken_back_only_if_free(gateway: LinuxDriver, version: int, taken: bool) -> None:
+    """A process that stood still for longer than the lifetime asks before it answers again, and needs no order for it."""
+    await settle(gateway, by_identity(vip(version)))
+    opened = gateway._open
+    assert opened is not None
+    refresher = opened.vips._refresher
+    with refresher._lock:  # the thread that refreshes stands still
+        await until(False, version, timeout=6)
+        if taken:
+            other_takes(version)
+    if not taken:
+        assert await until(True, version, timeout=4) < 2.5
+        await ping(VIPS[version])
+        return
+    for _ in range(30):
+        assert not standing(version)
+        await asyncio.sleep(0.1)
+    other_leaves(version)
+    await asyncio.sleep(1.5)
+    assert not standing(version), "whoever was replaced waits for an order"
