@@ -40,6 +40,13 @@ MEANINGS: dict[str, tuple[str, str, str, str]] = {
         "The addresses the Service asks for, comma-separated, at most one that counts per family. They are given or "
         "refused with a reason, never replaced by others. Without it `spec.loadBalancerIP` counts.",
     ),
+    "isthmus.dev/adopt": (
+        "annotation",
+        "EdgeDevice",
+        "you",
+        "Identities, comma-separated (`route 10.244.1.0/24, vip 203.0.113.10`): where something foreign stands at one of "
+        "them, it is taken over, once. Take it away afterwards.",
+    ),
     "isthmus.dev/allow-deletes": (
         "annotation",
         "EdgeDevice",

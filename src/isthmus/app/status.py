@@ -121,12 +121,15 @@ def _device(fleet: Fleet, name: str) -> dict[str, Any]:
         "conflicts": _few(status.conflicts),
         "refused": _few(status.refusals),
         "held": _few(status.held),
+        "drifted": _few(status.drifts),
+        "ignored": status.ignored,
         "lastPlan": status.last_plan,
         "plan": _plan(worker.planner),
         "counts": {
             "conflicts": len(status.conflicts),
             "refused": len(status.refusals),
             "held": len(status.held),
+            "drifted": len(status.drifts),
         },
         "message": status.error or _message(status),
     }

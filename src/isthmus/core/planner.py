@@ -14,14 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
-from isthmus.core import guard
+from isthmus.core import adopt, guard
 from isthmus.core.desire import desire, grounds, path_of
 from isthmus.core.diff import compare, holder_of, lost, ordered, stands_on
+from isthmus.core.drift import Left, answer
+from isthmus.core.findings import Findings
 from isthmus.core.ground import Ground
 from isthmus.core.joined import JoinedNodes
 from isthmus.core.known import Known
 from isthmus.core.paths import PATHS
-from isthmus.core.wishes import Verdict, Wishes
+from isthmus.core.wishes import Verdict
 from isthmus.core.world import World
 from isthmus.model.facts import DeviceFacts
 from isthmus.model.plan import Change, Conflict, Held, Plan, Refusal, Scope
@@ -37,24 +39,24 @@ class Spelled(Protocol):
     def refused(self) -> Mapping[str, str]: ...
 
 
+DRIFTED = "somebody else changed it, and the device's drift is alert; `isthmus apply` puts it right"
 Adapt = Callable[[Mapping[str, AnyResource]], Spelled]
 
 
-class DevicePlanner:
+class DevicePlanner(Findings):
     """What one device should be, what it is, and the plan between the two."""
 
     def __init__(self, world: World, device: str, adapt: Adapt) -> None:
+        super().__init__()
         self.world = world
         self.device = device
-        self.wishes = Wishes()
         self.observed: dict[str, AnyResource] = {}
         self.foreign: dict[str, str] = {}
         self.facts = DeviceFacts()
         self.owners: dict[str, tuple[Scope, ...]] = {}
-        self.conflicts: dict[str, tuple[Conflict, ...]] = {}
-        self.refusals: dict[Scope, tuple[Refusal, ...]] = {}
-        self.device_refusals: dict[str, tuple[Refusal, ...]] = {}
-        self.held: dict[str, Held] = {}
+        self.left = Left()
+        self.adoptions = world.adoptions.setdefault(device, adopt.Adoptions())
+        self.repair_drift = False
         self.rechecks: dict[Scope, float] = {}
         self.asked: set[Scope] = set()
         self.crashes: dict[Scope, Exception] = {}
@@ -63,6 +65,7 @@ class DevicePlanner:
         self.known = Known(world, device)
         self.joined = JoinedNodes(self.wishes)
         self._adapt = adapt
+        self._others: Mapping[str, str] = {}
         self._grounds: dict[str, Ground] = {}
         self._bases: dict[str, tuple[object, ...]] = {}
         self._skipped: dict[tuple[str, str], set[Scope]] = {}
@@ -79,6 +82,7 @@ class DevicePlanner:
         """Take what was observed: everything, or what stands at ``identities`` alone."""
         if identities is None:
             self.observed, self.foreign = dict(resources), dict(foreign)
+            self.left.looked(self.observed)
         else:
             for identity in identities:
                 self.observed.pop(identity, None)
@@ -90,6 +94,11 @@ class DevicePlanner:
 
     def carried_out(self, change: Change, now: float) -> None:
         """Take the news that ``change`` stands on the device."""
+        self.left.put(change.identity, change.after)
+        self.drifts.pop(change.identity, None)
+        if change.adopts:
+            self.foreign.pop(change.identity, None)
+            self.adoptions.carried_out(change.identity)
         if change.after is not None:
             self.observed[change.identity] = change.after
             return
@@ -98,6 +107,20 @@ class DevicePlanner:
         if not (change.scopes and all(self.known.ordered(scope) for scope in change.scopes)):
             self.window.add(now, 1)
 
+    def remember(self, recorded: Iterable[AnyResource]) -> None:
+        """Take what was written down of the device before a restart; one with nothing of ours on it has booted since."""
+        if self.observed:
+            self.left.remember(recorded)
+
+    def recorded(self) -> list[tuple[AnyResource, tuple[Scope, ...]]]:
+        """Return what is to be written down of the device: what stands, and where that is drift, what should."""
+        stands = dict(self.observed)
+        for identity in self.drifts:
+            last = self.left.of(identity)
+            if last is not None:
+                stands[identity] = last
+        return [(resource, self.owners.get(identity, ())) for identity, resource in stands.items()]
+
     # --- what comes out -----------------------------------------------------------------------------------------
 
     def full(self, now: float) -> Plan:
@@ -105,9 +128,8 @@ class DevicePlanner:
         self._skipped.clear()
         self.asked = self.world.scopes_of_device(self.device) | set(self.wishes.scopes()) | set(self.refusals)
         self._ask(self.asked, now)
-        self.conflicts.clear()
-        self.device_refusals.clear()
-        self.held.clear()
+        self.forget_things()
+        self.adoptions.refused.clear()
         identities = {*self.wishes.identities(), *self.observed}
         for forgotten in self.owners.keys() - identities:
             del self.owners[forgotten]
@@ -126,30 +148,6 @@ class DevicePlanner:
     def unread(self) -> bool:
         """Say whether some scopes could not be asked, because what they rest on has not been read yet."""
         return any(self._skipped.values())
-
-    @property
-    def all_conflicts(self) -> tuple[Conflict, ...]:
-        """Return every conflict as it stands after the last pass."""
-        return tuple(conflict for _, found in sorted(self.conflicts.items()) for conflict in found)
-
-    @property
-    def all_refusals(self) -> tuple[Refusal, ...]:
-        """Return every refusal as it stands after the last pass."""
-        by_scope = [refusal for _, found in sorted(self.refusals.items()) for refusal in found]
-        return (*by_scope, *(refusal for _, found in sorted(self.device_refusals.items()) for refusal in found))
-
-    def complaint(self, scope: Scope) -> str | None:
-        """Return the first thing that is in the way of ``scope``, as a sentence, or none."""
-        if scope in self.refusals:
-            return self.refusals[scope][0].message
-        for identity in sorted(self.wishes.of(scope)):
-            for conflict in self.conflicts.get(identity, ()):
-                if scope in conflict.scopes:
-                    return f"{conflict.wanted} is taken by {conflict.holder}"
-            for refusal in self.device_refusals.get(identity, ()):
-                if refusal.scope == scope:
-                    return refusal.message
-        return None
 
     @property
     def may_write(self) -> bool:
@@ -175,6 +173,7 @@ class DevicePlanner:
 
     def _ask(self, scopes: set[Scope], now: float) -> set[str]:
         """Ask ``scopes``, add to them what else had to be asked, and return the identities that may have moved."""
+        self._others = adopt.left(self.foreign, self.adoptions.standing(self.world.devices.get(self.device)))
         ground = self._grounds = grounds(self.world, self.device, self.facts, self._grounds)
         touched: set[str] = set()
         scopes |= self._readable()
@@ -266,8 +265,7 @@ class DevicePlanner:
 
     def _barred(self, wanted: Mapping[str, AnyResource]) -> Collection[str]:
         """Return which of ``wanted`` cannot stand: the device has no such thing, or it or its tunnel is somebody else's."""
-        refused = self._adapt(wanted).refused
-        out = set(refused)
+        out = set(self._adapt(wanted).refused)
         missing: dict[str, bool] = {}
         for identity, resource in wanted.items():
             if identity in self.observed:
@@ -275,7 +273,7 @@ class DevicePlanner:
             link = stands_on(resource)
             if link is not None and link not in missing:
                 missing[link] = self._missing(link) is not None
-            if (link is not None and missing[link]) or holder_of(resource, self.foreign) is not None:
+            if (link is not None and missing[link]) or holder_of(resource, self._others) is not None:
                 out.add(identity)
         return out
 
@@ -285,7 +283,7 @@ class DevicePlanner:
         verdict = self.wishes.verdict(identity)
         if verdict is None or identity in self.observed:
             return None
-        holder = holder_of(verdict.resource, self.foreign)
+        holder = holder_of(verdict.resource, self._others)
         return self._adapt({identity: verdict.resource}).refused.get(identity) if holder is None else holder
 
     # --- comparing ----------------------------------------------------------------------------------------------
@@ -296,11 +294,10 @@ class DevicePlanner:
         spelled = self._adapt(wanted)
         changes: list[Change] = []
         waiting: list[Held] = []
+        policy = answer(self.world.devices.get(self.device), repair=self.repair_drift)
         for identity in identities:
             verdict = verdicts[identity]
-            self.conflicts.pop(identity, None)
-            self.device_refusals.pop(identity, None)
-            self.held.pop(identity, None)
+            self.forget(identity)
             conflicts: list[Conflict] = []
             if verdict is not None:
                 self.owners[identity] = verdict.scopes
@@ -312,9 +309,18 @@ class DevicePlanner:
             else:
                 self._disown(identity)
             standing = self.observed.get(identity)
-            step = compare(identity, verdict, spelled.resources.get(identity), standing, self.foreign)
+            resource = spelled.resources.get(identity)
+            drift = self.left.judge(identity, resource, standing, policy)
+            step = compare(identity, verdict, resource, standing, self._others)
             if standing is not None and self._taken(standing) is not None:
                 step = Change("delete", identity, standing, None)
+            step = adopt.step(step, self.foreign, self.adoptions)
+            if drift is not None and not isinstance(step, Conflict):
+                self.drifts[identity] = drift
+                if drift.answer == "alert" and step is not None:
+                    waiting.append(Held(step, DRIFTED))
+                if drift.answer != "repair":
+                    step = None
             if isinstance(step, Conflict):
                 conflicts.append(step)
             elif step is not None:
@@ -337,6 +343,7 @@ class DevicePlanner:
             tuple(sorted(conflicts_now, key=lambda conflict: (conflict.identity, conflict.scopes))),
             tuple(sorted(refused, key=lambda refusal: (refusal.scope, refusal.reason, refusal.message))),
             tuple(sorted(held, key=lambda item: item.change.identity)),
+            tuple(self.drifts[identity] for identity in sorted(identities & self.drifts.keys())),
         )
 
     def _disown(self, identity: str) -> None:
@@ -370,7 +377,7 @@ class DevicePlanner:
         if not isinstance(resource, VirtualServer):
             return None
         vip = f"vip {resource.address}"
-        return self.foreign.get(vip) if vip not in self.observed else None
+        return self._others.get(vip) if vip not in self.observed else None
 
     def _allowed(self, changes: list[Change], now: float) -> tuple[list[Change], list[Held]]:
         knowledge = guard.Knowledge(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from isthmus.core.diff import compare, ordered
+from isthmus.core.drift import answer
 from isthmus.core.planner import DevicePlanner
 from isthmus.core.wishes import Verdict
 from isthmus.model.plan import Change, Scope
@@ -20,10 +21,18 @@ def restoring(
     """
     kind = planner.world.devices.get(planner.device)
     silent = kind is not None and kind.spec.policy == "observe"
+    # What is known to have stood and is gone is drift, unless nothing of ours is left; under these policies it stays gone.
+    left_alone = answer(kind, repair=planner.repair_drift) != "repair"
     changes = []
     for resource, scopes in recorded:
         planner.owners.setdefault(resource.identity, scopes)
-        if silent or resource.identity in planner.observed or any(planner.known.ordered(scope) for scope in scopes):
+        if (
+            silent
+            or resource.identity in planner.observed
+            or (left_alone and planner.left.of(resource.identity) == resource)
+        ):
+            continue
+        if any(planner.known.ordered(scope) for scope in scopes):
             continue
         step = compare(resource.identity, Verdict(resource, scopes), resource, None, planner.foreign)
         if isinstance(step, Change):

@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias, cast
 
 import msgspec
 
+from isthmus.core.adopt import Adoptions
 from isthmus.model.facts import NamespaceFacts, NodeFacts, ObjectKey, ServiceFacts, SliceFacts
 from isthmus.model.kinds import AddressPool, ClusterLink, EdgeDevice, KubeCluster, VirtualIP
 from isthmus.model.plan import Scope
@@ -143,6 +144,7 @@ class World:
         self.vips: dict[str, VirtualIP] = {}
         self.choices: dict[str, Choice] = {}
         self.device_addresses: dict[tuple[str, str], tuple[IPInterface, ...]] = {}
+        self.adoptions: dict[str, Adoptions] = {}
         self.config_doubt: str | None = "the configuration has not been read yet"
         self.releases = 0
         self._held: dict[Holder, set[str]] = {}

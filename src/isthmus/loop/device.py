@@ -26,10 +26,12 @@ from isthmus.errors import IsthmusError, StateError
 from isthmus.loop.handing_over import outcomes
 from isthmus.loop.queue import KeyedQueue
 from isthmus.loop.tenure import Always, Tenure
-from isthmus.model.plan import Plan, Refusal, Scope
+from isthmus.model.plan import Drift, Plan, Refusal, Scope
 from isthmus.model.resources import AnyResource
 from isthmus.telemetry import get_logger
 
+_SAID = 5
+"""So many drifted things are named in one log line."""
 Recorded = Sequence[tuple[AnyResource, tuple[Scope, ...]]]
 
 
@@ -62,6 +64,8 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     conflicts: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
+    drifts: tuple[str, ...] = ()
+    ignored: int = 0
 
 
 class DeviceWorker:
@@ -94,11 +98,12 @@ class DeviceWorker:
         self._unsaved = False
         self._saved: Recorded = ()
         self._save_failed = False
-        self._restored = False
+        self._restored = self._remembered = False
         self._followed = False
         self._disturbed = False
         self._failures = 0
         self._crashes: set[Scope] = set()
+        self._drifts: set[Drift] = set()
         self._recheck_at: float | None = None
         self._stop = asyncio.Event()
 
@@ -225,7 +230,9 @@ class DeviceWorker:
         if whole:
             self._disturbed = False
         if drifted:
-            self._log.warning("drift found", things=drifted)
+            found = [drift.describe().removeprefix("* drift: ") for drift in plan.drifts[:_SAID]]
+            self._log.warning("drift found", things=drifted, first=found)
+        self._say_drift()
         unknown = await self._apply(plan, now, self._tenure.holds)
         self._wake_for_rechecks(now)
         if whole:
@@ -242,6 +249,8 @@ class DeviceWorker:
             conflicts=tuple(conflict.describe() for conflict in self.planner.all_conflicts),
             refusals=tuple(refusal.describe() for refusal in self.planner.all_refusals),
             held=tuple(item.describe() for _, item in sorted(self.planner.held.items())),
+            drifts=tuple(one.describe() for _, one in sorted(self.planner.drifts.items()) if one.answer == "alert"),
+            ignored=sum(1 for one in self.planner.drifts.values() if one.answer == "ignore"),
         )
         self._tell(self.planner.asked | {scope for change in plan.changes for scope in change.scopes})
 
@@ -250,6 +259,13 @@ class DeviceWorker:
             error = self.planner.crashes[scope]
             self._log.error("an object crashed the planner", scope=str(scope), error=repr(error), exc_info=error)
         self._crashes = set(self.planner.crashes)
+
+    def _say_drift(self) -> None:
+        """Say once of each thing that it is left as somebody else made it."""
+        left = {one for one in self.planner.drifts.values() if one.answer == "alert"}
+        for one in sorted(left - self._drifts):
+            self._log.warning("drift is left as it is", thing=one.identity, was=one.was, now=one.now or "gone")
+        self._drifts = left
 
     def _is_wanting(self) -> bool:
         """Say whether the device is not known to hold all it should; what could not be worked out yet is not known."""
@@ -292,6 +308,8 @@ class DeviceWorker:
         self.status = msgspec.structs.replace(self.status, writes=self.status.writes + len(plan.changes))
         self._log.info("plan applied", plan=plan.summary(), checksum=plan.checksum(), **counts)
         again: set[Scope] = set()
+        for identity in unknown:
+            self.planner.left.forget(identity)
         if unknown:
             observation = await self.driver.observe(unknown)
             self.planner.see(observation.resources, observation.foreign, None, unknown)
@@ -323,6 +341,8 @@ class DeviceWorker:
                 self.planner.carried_out(change, now)
             case "refused":
                 self._log.warning("change refused", change=change.describe(), reason=outcome.reason)
+                if change.adopts:
+                    self.planner.adoptions.refused[change.identity] = outcome.reason
                 self.planner.device_refusals[change.identity] = tuple(
                     Refusal(scope, "DeviceRefused", f"{change.identity}: {outcome.reason}")
                     for scope in change.scopes or self.planner.owners.get(change.identity, ())
@@ -331,6 +351,7 @@ class DeviceWorker:
                 unknown.add(change.identity)
         if outcome.disturbed:
             self._disturbed = True
+            self.planner.left.expect_anything()
             self.look_at_everything()
 
     # --- looking ------------------------------------------------------------------------------------------------
@@ -356,6 +377,9 @@ class DeviceWorker:
         if self.status.passes:
             # Our turn has come late, and the record is of an earlier one: what is known by now is not taken from it.
             recorded = [(one, owners) for one, owners in recorded if any(map(self.planner.known.unread, owners))]
+        elif not self._remembered:
+            self._remembered = True
+            self.planner.remember(resource for resource, _ in recorded)
         changes = restoring(self.planner, recorded)
         if changes:
             self._log.info("restoring the last applied state", changes=len(changes))
@@ -371,8 +395,7 @@ class DeviceWorker:
         if not self._unsaved or not self._restored:
             return  # what was not restored yet must not be forgotten
         self._unsaved = False
-        owners: Mapping[str, tuple[Scope, ...]] = self.planner.owners
-        recorded = [(resource, owners.get(identity, ())) for identity, resource in self.planner.observed.items()]
+        recorded = self.planner.recorded()
         if recorded == self._saved:
             return
         try:

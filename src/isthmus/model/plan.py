@@ -15,6 +15,7 @@ import msgspec
 from isthmus.model.resources import AnyResource, encode_value, to_builtins
 
 Action: TypeAlias = Literal["create", "update", "delete"]
+Answer: TypeAlias = Literal["repair", "alert", "ignore"]
 
 
 class Scope(msgspec.Struct, frozen=True, order=True):
@@ -36,13 +37,17 @@ class Scope(msgspec.Struct, frozen=True, order=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One step. ``before`` is what stands there (none for a create), ``after`` what should (none for a delete)."""
+    """One step. ``before`` is what stands there (none for a create), ``after`` what should (none for a delete).
+
+    ``adopts`` says which foreign thing the step takes over, by somebody's explicit order; empty for every other step.
+    """
 
     action: Action
     identity: str
     before: AnyResource | None
     after: AnyResource | None
     scopes: tuple[Scope, ...] = ()
+    adopts: str = ""
 
     @property
     def resource(self) -> AnyResource:
@@ -52,6 +57,8 @@ class Change(msgspec.Struct, frozen=True):
         return resource
 
     def describe(self) -> str:
+        if self.adopts:
+            return f"> adopt {self.resource.describe()}   (was: {self.adopts})"
         sign = {"create": "+", "update": "~", "delete": "-"}[self.action]
         text = f"{sign} {self.resource.describe()}"
         if self.action == "update" and self.before is not None:
@@ -93,6 +100,19 @@ class Held(msgspec.Struct, frozen=True):
         return f"= {self.change.describe()}   held: {self.reason}"
 
 
+class Drift(msgspec.Struct, frozen=True, order=True):
+    """Something of ours is not as we left it, by somebody else's hand; ``answer`` says what is done about it."""
+
+    identity: str
+    was: str
+    now: str
+    answer: Answer
+
+    def describe(self) -> str:
+        told = {"repair": "is put right", "alert": "is left so, and reported", "ignore": "is left so"}[self.answer]
+        return f"* drift: was {self.was}, is {self.now or 'gone'}; {told}"
+
+
 class Plan(msgspec.Struct, frozen=True):
     """What would change on ``device``, in order, and what will not and why."""
 
@@ -101,6 +121,7 @@ class Plan(msgspec.Struct, frozen=True):
     conflicts: tuple[Conflict, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     held: tuple[Held, ...] = ()
+    drifts: tuple[Drift, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -121,18 +142,21 @@ class Plan(msgspec.Struct, frozen=True):
         parts = [
             f"{self.count('create')} to create, {self.count('update')} to update, {self.count('delete')} to delete"
         ]
-        for label, things in (("conflicts", self.conflicts), ("refused", self.refusals), ("held", self.held)):
+        if self.conflicts:
+            parts.append(f"{len(self.conflicts)} conflict{'' if len(self.conflicts) == 1 else 's'}")
+        for label, things in (("refused", self.refusals), ("held", self.held), ("drifted", self.drifts)):
             if things:
                 parts.append(f"{len(things)} {label}")
         return f"{self.device}: " + "; ".join(parts)
 
     def lines(self) -> list[str]:
         """Return the whole plan as text, a line a change, the summary last."""
-        things: tuple[Change | Held | Conflict | Refusal, ...] = (
+        things: tuple[Change | Held | Conflict | Refusal | Drift, ...] = (
             *self.changes,
             *self.held,
             *self.conflicts,
             *self.refusals,
+            *self.drifts,
         )
         return [*(thing.describe() for thing in things), self.summary()]
 

@@ -7,7 +7,7 @@ together. Nothing here knows where a document came from: files, an API or a requ
 from __future__ import annotations
 
 from isthmus.model.kinds.cluster import ACCEPT_ANSWER, LOAD_BALANCER_CLASS, KubeCluster
-from isthmus.model.kinds.device import ALLOW_DELETES, EdgeDevice
+from isthmus.model.kinds.device import ADOPT, ALLOW_DELETES, EdgeDevice
 from isthmus.model.kinds.kind import API_VERSION, CATEGORY, GROUP, VERSION, Condition, Key, Kind, Metadata
 from isthmus.model.kinds.known import KINDS
 from isthmus.model.kinds.link import ClusterLink
@@ -18,6 +18,7 @@ from isthmus.model.kinds.wrong import Wrong
 
 __all__ = [
     "ACCEPT_ANSWER",
+    "ADOPT",
     "ALLOW_DELETES",
     "API_VERSION",
     "CATEGORY",

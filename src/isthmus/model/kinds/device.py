@@ -18,8 +18,10 @@ from isthmus.model.kinds.names import Installation, Interface
 from isthmus.model.kinds.wrong import Wrong, closest
 
 __all__ = [
+    "ADOPT",
     "ALLOW_DELETES",
     "Deletes",
+    "DriftAnswer",
     "EdgeDevice",
     "EdgeDeviceSpec",
     "EdgeDeviceStatus",
@@ -30,7 +32,11 @@ __all__ = [
 ALLOW_DELETES = "isthmus.dev/allow-deletes"
 """Annotation on an EdgeDevice: any value is consent to the deletions that the guard holds back just now."""
 
+ADOPT = "isthmus.dev/adopt"
+"""Annotation on an EdgeDevice: identities, comma-separated, of foreign things there that are to be taken over, once."""
+
 Policy = Literal["sync", "upsert-only", "observe"]
+DriftAnswer = Literal["repair", "alert", "ignore"]
 
 # /etc/iproute2/rt_protos, zebra's own numbers (FRR zebra/rt_netlink.h) and Calico's: routes so marked are another
 # program's, and one owner mark for two programs means that each deletes the other's routes.
@@ -118,6 +124,10 @@ class EdgeDeviceSpec(Part):
     policy: Policy = Field(
         default="sync",
         description="sync changes everything, upsert-only deletes nothing, observe writes nothing and only reports.",
+    )
+    drift: DriftAnswer = Field(
+        default="repair",
+        description="What of ours somebody else changed is put right (repair), left and reported (alert), or left (ignore).",
     )
     resync: Duration = Field(default=300.0, description="The device is read whole and compared this often.")
     deletes: Deletes = Field(default_factory=Deletes, description="How much may be deleted without consent.")

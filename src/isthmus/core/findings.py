@@ -1,0 +1,59 @@
+"""What the passes over one device have found in the way, as it stands after the last of them.
+
+It is kept by identity or by scope, so that a keyed pass replaces what it looked at again and nothing else.
+"""
+
+from __future__ import annotations
+
+from isthmus.core.wishes import Wishes
+from isthmus.model.plan import Conflict, Drift, Held, Refusal, Scope
+
+__all__ = ["Findings"]
+
+
+class Findings:
+    """Conflicts, refusals, held changes and drift of one device."""
+
+    def __init__(self) -> None:
+        self.wishes = Wishes()
+        self.conflicts: dict[str, tuple[Conflict, ...]] = {}
+        self.refusals: dict[Scope, tuple[Refusal, ...]] = {}
+        self.device_refusals: dict[str, tuple[Refusal, ...]] = {}
+        self.held: dict[str, Held] = {}
+        self.drifts: dict[str, Drift] = {}
+
+    def forget_things(self) -> None:
+        """Forget all that was found about things on the device; what was found about scopes stays until they are asked."""
+        for found in (self.conflicts, self.device_refusals, self.held, self.drifts):
+            found.clear()
+
+    def forget(self, identity: str) -> None:
+        """Forget what was found at ``identity``."""
+        self.conflicts.pop(identity, None)
+        self.device_refusals.pop(identity, None)
+        self.held.pop(identity, None)
+        self.drifts.pop(identity, None)
+
+    @property
+    def all_conflicts(self) -> tuple[Conflict, ...]:
+        """Return every conflict as it stands after the last pass."""
+        return tuple(conflict for _, found in sorted(self.conflicts.items()) for conflict in found)
+
+    @property
+    def all_refusals(self) -> tuple[Refusal, ...]:
+        """Return every refusal as it stands after the last pass."""
+        by_scope = [refusal for _, found in sorted(self.refusals.items()) for refusal in found]
+        return (*by_scope, *(refusal for _, found in sorted(self.device_refusals.items()) for refusal in found))
+
+    def complaint(self, scope: Scope) -> str | None:
+        """Return the first thing that is in the way of ``scope``, as a sentence, or none."""
+        if scope in self.refusals:
+            return self.refusals[scope][0].message
+        for identity in sorted(self.wishes.of(scope)):
+            for conflict in self.conflicts.get(identity, ()):
+                if scope in conflict.scopes:
+                    return f"{conflict.wanted} is taken by {conflict.holder}"
+            for refusal in self.device_refusals.get(identity, ()):
+                if refusal.scope == scope:
+                    return refusal.message
+        return None
