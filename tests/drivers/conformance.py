@@ -43,6 +43,12 @@ class Hand(Protocol):
     def has_foreign_route(self, route: Route) -> bool:
         """Say whether that foreign route still stands exactly so."""
 
+    def add_foreign_neighbor(self, neighbor: Neighbor) -> None:
+        """Put up a permanent neighbor that is not ours."""
+
+    def add_foreign_address(self, address: VirtualAddress) -> None:
+        """Put up a host address that is not ours."""
+
     def remove_route(self, route: Route) -> None:
         """Take one of our routes away behind the driver's back."""
 
@@ -147,6 +153,12 @@ def services() -> list[AnyResource]:
         VirtualAddress(v4, "lo"),
         VirtualAddress(v6, "lo"),
     ]
+
+
+def adoptions(wanted: Mapping[str, AnyResource], foreign: Mapping[str, str]) -> list[Change]:
+    """Return the changes that take over what stands in the place of ``wanted``, in order."""
+    changes = [Change("create", one.identity, None, one, adopts=foreign[one.identity]) for one in wanted.values()]
+    return sorted(changes, key=lambda change: (change.resource.rank, change.identity))
 
 
 def everything(underlay: str) -> dict[str, AnyResource]:
@@ -265,6 +277,62 @@ class ConformanceSuite:
         assert updated.result == "refused"
         [deleted] = await outcomes(bench.driver, [Change("delete", wanted.identity, wanted, None)])
         assert deleted.result in ("done", "refused")
+        assert bench.hand.has_foreign_route(foreign)
+
+    async def test_an_order_takes_over_what_is_foreign(self, bench: Bench) -> None:
+        """By order alone: ours stands in the place of foreign routes, neighbors and addresses, and nothing else has moved."""
+        four, six = ip_network("10.99.0.0/16"), ip_network("2001:db8:99::/48")
+        bench.hand.add_foreign_route(Route(four, ip_address("192.0.2.200"), bench.underlay))
+        bench.hand.add_foreign_route(Route(six, ip_address("2001:db8::200"), bench.underlay))
+        bench.hand.add_foreign_neighbor(Neighbor(bench.underlay, ip_address("192.0.2.50"), "02:00:00:00:99:01"))
+        bench.hand.add_foreign_address(VirtualAddress(ip_address("203.0.113.60"), bench.underlay))
+        bystander = Route(ip_network("10.98.0.0/16"), ip_address("192.0.2.200"), bench.underlay)
+        bench.hand.add_foreign_route(bystander)
+        wanted = by_identity(
+            Route(four, ip_address("192.0.2.11"), bench.underlay),
+            Route(six, ip_address("2001:db8::11"), bench.underlay),
+            Neighbor(bench.underlay, ip_address("192.0.2.50"), "02:00:00:00:71:50"),
+            VirtualAddress(ip_address("203.0.113.60"), bench.underlay),
+        )
+        seen = await bench.driver.observe()
+        assert wanted.keys() <= seen.foreign.keys()
+        results = await outcomes(bench.driver, adoptions(wanted, seen.foreign))
+        assert [(outcome.change.identity, outcome.reason) for outcome in results if outcome.result != "done"] == []
+        observed = await bench.driver.observe()
+        assert dict(observed.resources) == wanted
+        assert wanted.keys().isdisjoint(observed.foreign)
+        assert bench.hand.has_foreign_route(bystander)
+        assert await converge(bench.driver, wanted) == []
+
+    async def test_an_adoption_of_equal_values_changes_the_mark(self, bench: Bench) -> None:
+        """What stands exactly as wanted becomes ours as it is."""
+        wanted = by_identity(
+            Route(ip_network("10.99.0.0/16"), ip_address("192.0.2.200"), bench.underlay),
+            Route(ip_network("2001:db8:99::/48"), ip_address("2001:db8::200"), bench.underlay),
+            VirtualAddress(ip_address("203.0.113.60"), bench.underlay),
+            VirtualAddress(ip_address("2001:db8:cafe::60"), bench.underlay),
+        )
+        for resource in wanted.values():
+            if isinstance(resource, Route):
+                bench.hand.add_foreign_route(resource)
+            elif isinstance(resource, VirtualAddress):
+                bench.hand.add_foreign_address(resource)
+        seen = await bench.driver.observe()
+        results = await outcomes(bench.driver, adoptions(wanted, seen.foreign))
+        assert [(outcome.change.identity, outcome.reason) for outcome in results if outcome.result != "done"] == []
+        observed = await bench.driver.observe()
+        assert dict(observed.resources) == wanted
+        assert wanted.keys().isdisjoint(observed.foreign)
+
+    async def test_only_what_was_named_is_taken_over(self, bench: Bench) -> None:
+        """When something else stands there than what the order was about, it stays, and the outcome says so."""
+        foreign = Route(ip_network("10.99.0.0/16"), ip_address("192.0.2.200"), bench.underlay)
+        bench.hand.add_foreign_route(foreign)
+        wanted = Route(foreign.prefix, ip_address("192.0.2.11"), bench.underlay)
+        stale = Change("create", wanted.identity, None, wanted, adopts="a route that stood there yesterday")
+        [result] = await outcomes(bench.driver, [stale])
+        assert result.result == "refused"
+        assert "192.0.2.200" in result.reason
         assert bench.hand.has_foreign_route(foreign)
 
     async def test_one_bad_change_hurts_itself_only(self, bench: Bench) -> None:

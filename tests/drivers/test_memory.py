@@ -12,7 +12,7 @@ from isthmus.drivers.memory import MemoryDriver, lose_reply, raise_error, refuse
 from isthmus.errors import DeviceUnreachable
 from isthmus.model.facts import DeviceFacts, Interface
 from isthmus.model.plan import Change
-from isthmus.model.resources import Route
+from isthmus.model.resources import Neighbor, Route, VirtualAddress
 
 from .conformance import Bench, ConformanceSuite, by_identity, changes_between, converge, outcomes
 
@@ -35,6 +35,12 @@ class MemoryHand:
 
     def has_foreign_route(self, route: Route) -> bool:
         return route.describe() in self.driver.foreign.get(route.identity, "")
+
+    def add_foreign_neighbor(self, neighbor: Neighbor) -> None:
+        self.driver.plant(neighbor.identity, f"{neighbor.describe()} permanent")
+
+    def add_foreign_address(self, address: VirtualAddress) -> None:
+        self.driver.plant(address.identity, f"{address.describe()} (not ours)")
 
     def remove_route(self, route: Route) -> None:
         self.driver.lose(route.identity)

@@ -18,7 +18,7 @@ from isthmus.app.probing import Probing
 from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL
 from isthmus.core.world import WATCHED, World
-from isthmus.loop.device import DeviceStatus
+from isthmus.loop.device_status import DeviceStatus
 from isthmus.model.kinds import Key
 from isthmus.model.resources import AnyResource
 

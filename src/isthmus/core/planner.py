@@ -126,10 +126,10 @@ class DevicePlanner(Findings):
     def full(self, now: float) -> Plan:
         """Ask every scope and compare everything."""
         self._skipped.clear()
+        self.adoptions.refused.clear()
         self.asked = self.world.scopes_of_device(self.device) | set(self.wishes.scopes()) | set(self.refusals)
         self._ask(self.asked, now)
         self.forget_things()
-        self.adoptions.refused.clear()
         identities = {*self.wishes.identities(), *self.observed}
         for forgotten in self.owners.keys() - identities:
             del self.owners[forgotten]

@@ -199,6 +199,8 @@ class MemoryDriver:
                 lost = isinstance(standing, Tunnel) and self._drop_what_stands_on(standing.name)
                 return Outcome(change, "done", disturbed=bool(lost))
             return Outcome(change, "done")
+        if change.adopts and self.foreign.get(identity) == change.adopts:
+            del self.foreign[identity]
         if identity in self.foreign:
             return Outcome(change, "refused", f"exists, not ours: {self.foreign[identity]}")
         if standing == change.after:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from isthmus.core.planner import DevicePlanner
 from isthmus.core.restore import restoring
 from isthmus.drivers.base import Driver, Outcome
 from isthmus.errors import IsthmusError, StateError
+from isthmus.loop.device_status import DeviceStatus, moved_away
 from isthmus.loop.handing_over import outcomes
 from isthmus.loop.queue import KeyedQueue
 from isthmus.loop.tenure import Always, Tenure
@@ -47,25 +48,6 @@ class Memory(Protocol):
 
     async def load(self, device: str) -> Recorded: ...
     async def save(self, device: str, recorded: Recorded) -> None: ...
-
-
-class DeviceStatus(msgspec.Struct, frozen=True):
-    """How a device stands after its last pass."""
-
-    reachable: bool = False
-    in_sync: bool = False
-    error: str = ""
-    owned: int = 0
-    writes: int = 0
-    drift: int = 0
-    passes: int = 0
-    last_plan: str = ""
-    plan: Plan | None = None
-    conflicts: tuple[str, ...] = ()
-    refusals: tuple[str, ...] = ()
-    held: tuple[str, ...] = ()
-    drifts: tuple[str, ...] = ()
-    ignored: int = 0
 
 
 class DeviceWorker:
@@ -226,7 +208,7 @@ class DeviceWorker:
             plan = self.planner.keyed(scopes, now)
         self._say_crashes()
         # What our own change took along (a tunnel made anew loses its routes) is nobody else's doing either.
-        drifted = _drift(before, self.planner.observed) if whole and not expected else 0
+        drifted = moved_away(before, self.planner.observed) if whole and not expected else 0
         if whole:
             self._disturbed = False
         if drifted:
@@ -407,8 +389,3 @@ class DeviceWorker:
             self._save_failed = True
             return
         self._saved, self._save_failed = recorded, False
-
-
-def _drift(before: Mapping[str, AnyResource], after: Mapping[str, AnyResource]) -> int:
-    """Return how many things of ours are not as we left them."""
-    return sum(1 for identity in before.keys() | after.keys() if before.get(identity) != after.get(identity))

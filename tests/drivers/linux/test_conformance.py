@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from isthmus.drivers.linux import LinuxDriver
-from isthmus.model.resources import Route
+from isthmus.model.resources import Neighbor, Route, VirtualAddress
 
 from ..conformance import Bench, ConformanceSuite
 from .conftest import run
@@ -24,6 +24,23 @@ class IpHand:
     def has_foreign_route(self, route: Route) -> bool:
         shown = run("ip", f"-{route.prefix.version}", "route", "show", str(route.prefix)).strip()
         return shown == f"{route.prefix} via {route.via} dev {route.link} proto static"
+
+    def add_foreign_neighbor(self, neighbor: Neighbor) -> None:
+        run(
+            "ip",
+            "neigh",
+            "add",
+            str(neighbor.address),
+            "lladdr",
+            neighbor.mac,
+            "dev",
+            neighbor.link,
+            "nud",
+            "permanent",
+        )
+
+    def add_foreign_address(self, address: VirtualAddress) -> None:
+        run("ip", "addr", "add", str(address.address), "dev", address.link)
 
     def remove_route(self, route: Route) -> None:
         run("ip", f"-{route.prefix.version}", "route", "del", str(route.prefix))

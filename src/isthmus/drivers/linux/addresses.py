@@ -1,8 +1,8 @@
 """Carrying out changes of source addresses and VIPs: the address itself, with our mark, on its link.
 
-An address that somebody else put up is never touched. The one confusing thing: one IP may stand on two links for a
-moment while a VIP moves from one to the other; the new place comes first, then every other place that carries our mark
-goes.
+An address that somebody else put up is never touched, unless it is adopted by order. The one confusing thing: one IP
+may stand on two links for a moment while a VIP moves from one to the other; the new place comes first, then every
+other place that carries our mark goes.
 """
 
 from __future__ import annotations
@@ -57,6 +57,14 @@ async def apply_addresses(
         if change.after is None:
             outcomes[number] = done(change)
             removals += [(number, _delete(row)) for row in ours]
+        elif foreign and change.adopts:
+            steps = _adopt(kernel, links, change, foreign)
+            if isinstance(steps, Outcome):
+                outcomes[number] = steps
+            else:
+                outcomes[number] = done(change)
+                adds.append((number, steps[0]))
+                removals += [(number, message) for message in steps[1:]]
         elif foreign:
             where = ", ".join(sorted(f"{row.interface} dev {links.name(row.link)}" for row in foreign))
             outcomes[number] = refused(change, f"exists, not ours: address {where}")
@@ -84,6 +92,29 @@ async def apply_addresses(
     await _send(kernel, [step for step in removals if outcomes[step[0]].result == "done"], changes, outcomes)
     added = [changes[number] for number, _ in adds if outcomes[number].result == "done"]
     return [outcomes[number] for number in range(len(changes))], added
+
+
+def _adopt(kernel: Kernel, links: Links, change: Change, foreign: Sequence[AddressRow]) -> list[Message] | Outcome:
+    """Return what takes a foreign address over: ours comes or is marked first, then theirs goes; or why that is not done.
+
+    An address with a subnet is how an interface reaches its segment: it is marked where it is, or left alone.
+    """
+    resource = change.resource
+    assert isinstance(resource, SourceAddress | VirtualAddress), "only addresses come here"
+    address, link = place_of(resource)
+    index = links.index(link)
+    if not index:
+        return refused(change, f"no link is named {link!r}")
+    same = [row for row in foreign if (row.interface, row.link) == (address, index)]
+    others = [row for row in foreign if row not in same]
+    for row in others:
+        where = f"{row.interface} dev {links.name(row.link)}"
+        if row.length != row.address.max_prefixlen:
+            return refused(change, f"not taken over: {where} is an interface's own address, with its subnet")
+        if row.link == index:
+            return refused(change, f"not taken over: {where} cannot become {address} without going first")
+    make = linkmessages.mark_address if same else linkmessages.new_address
+    return [make(address, index, kernel.owner.protocol), *(_delete(row) for row in others)]
 
 
 async def keeps_marks(kernel: Kernel) -> bool:

@@ -1,8 +1,9 @@
 """Carrying out changes of neighbors and FDB entries in batches.
 
-On a tunnel of ours everything is ours by containment, so a write there replaces. On any other link a neighbor is written
-over only if it carries our protocol number or was merely learnt; somebody's permanent entry stays. The one confusing
-thing: the kernel cannot delete a neighbor by protocol, so on foreign links we look before we delete.
+On a tunnel of ours everything is ours by containment, so a write there replaces. On any other link a neighbor is
+written over only if it carries our protocol number, was merely learnt, or is adopted by order; else a permanent entry
+stays. The one confusing thing: the kernel cannot delete a neighbor by protocol, so on foreign links we look before we
+delete.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ def _guarded(
     if row is not None and permanent and row.protocol != protocol:
         if change.after is None:
             return done(change)
-        return refused(change, f"exists, not ours: {foreign_neighbor(row, links)}")
+        if change.adopts != foreign_neighbor(row, links):
+            return refused(change, f"exists, not ours: {foreign_neighbor(row, links)}")
     if change.after is None:
         return rtnetlink.delete_neighbor(neighbor, index) if permanent else done(change)
     return rtnetlink.new_neighbor(neighbor, index, protocol, _CREATE if row is None else _REPLACE)

@@ -179,6 +179,11 @@ def _lifetime(seconds: int) -> bytes:
     return attribute(_IFA_CACHEINFO, _CACHEINFO.pack(seconds, seconds, 0, 0))
 
 
+def mark_address(address: IPInterface, link: int, protocol: int) -> Message:
+    """Return the message that makes a standing address ours and changes nothing else of it."""
+    return Message(NEW_ADDRESS, netlink.REPLACE, _address(address, link) + u8(_IFA_PROTO, protocol))
+
+
 def delete_address(address: IPInterface, link: int) -> Message:
     """Return the message that takes ``address`` down; the kernel has no match by protocol here, look first."""
     return Message(DEL_ADDRESS, 0, _address(address, link))

@@ -1,9 +1,10 @@
 """Carrying out route changes in batches, without ever replacing a route that is not ours.
 
-A create is exclusive: the kernel says EEXIST where anything stands. A new next hop is added beside the old one, and the
-old one then deleted by its own next hop and our protocol number (make before break); NLM_F_REPLACE is not used at all,
-because it takes whatever has the same prefix and metric, ours or not. The one confusing thing: IPv6 shows both next hops
-of that moment as one multipath route, IPv4 as two routes.
+A create is exclusive: the kernel says EEXIST where anything stands. (Adopting, by a person's order, is in
+``adopting``.) A new next hop is added beside the old one, and the old one then deleted by its own next hop and our
+protocol number (make before break); NLM_F_REPLACE is not used at all, because it takes whatever has the same prefix
+and metric, ours or not. The one confusing thing: IPv6 shows both next hops of that moment as one multipath route,
+IPv4 as two routes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 
 from isthmus.drivers.base import Outcome
 from isthmus.drivers.linux import netlink, rtnetlink
+from isthmus.drivers.linux.adopting import takes_place, why_not_adopted
 from isthmus.drivers.linux.answers import done, outcome, refused
 from isthmus.drivers.linux.kernel import Kernel, Links
 from isthmus.drivers.linux.netlink import Message
@@ -51,6 +53,7 @@ class _Batch:
         self._ours: dict[_Key, list[RouteRow]] | None = None
 
     async def run(self) -> None:
+        await self._adopt([number for number, change in enumerate(self.changes) if change.adopts])
         creates: list[int] = []
         moves: list[int] = []
         deletes: list[int] = []
@@ -61,6 +64,8 @@ class _Batch:
                 deletes.append(number)
             elif not self.links.index(route.link):
                 self.outcomes[number] = refused(change, f"no link is named {route.link!r}")
+            elif number in self.outcomes:
+                continue
             elif change.before is None:
                 creates.append(number)
             else:
@@ -89,7 +94,7 @@ class _Batch:
                 row.family,
                 row.length,
                 row.destination,
-                self.kernel.owner.protocol,
+                row.protocol,
                 gateway=gateway,
                 link=link,
                 metric=row.metric,
@@ -120,6 +125,34 @@ class _Batch:
         foreign = [number for number in standing if key_of(self._route(number)) not in ours]
         await self._refuse(foreign)
         return [number for number in standing if number not in set(foreign)]
+
+    async def _adopt(self, numbers: Sequence[int]) -> None:
+        """Take over what stands at these prefixes, or say why not; what is gone meanwhile is left to be created."""
+        if not numbers:
+            return
+        keys = {key_of(self._route(number)) for number in numbers}
+        rows: dict[_Key, list[RouteRow]] = {}
+        for row in await self.kernel.routes():
+            if row.key in keys and row.protocol != self.kernel.owner.protocol:
+                rows.setdefault(row.key, []).append(row)
+        for number in numbers:
+            change, foreign = self.changes[number], rows.get(key_of(self._route(number)), [])
+            if not foreign or not self.links.index(self._route(number).link):
+                continue
+            why = why_not_adopted(foreign, change, self.links)
+            if why is not None:
+                self.outcomes[number] = refused(change, why)
+                continue
+            flags = takes_place(foreign, self._route(number).prefix.version)
+            [reply] = await self.kernel.send([self._new(number, flags)])
+            self.outcomes[number] = outcome(change, reply)
+            if reply.errno == 0:
+                left = [
+                    row
+                    for row in await self.kernel.routes()
+                    if row.key == foreign[0].key and row.protocol != self.kernel.owner.protocol
+                ]
+                await self._remove([(number, row) for row in left])
 
     async def _refuse(self, numbers: Sequence[int]) -> None:
         """Say of each what stands in its place."""
