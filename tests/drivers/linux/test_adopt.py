@@ -71,9 +71,9 @@ async def test_several_routes_at_one_prefix_become_one(driver: LinuxDriver, unde
 
 async def test_a_tunnel_is_refused(driver: LinuxDriver, underlay: str) -> None:
     """A foreign link at our tunnel's name stays, whatever the order."""
-    run("ip", "link", "add", "isth0", "type", "dummy")
+    run("ip", "link", "add", "isth0", "type", "bridge")
     tunnel = Tunnel("isth0", 7001, 47001, ip_address("192.0.2.1"), "02:00:00:00:70:01", 1450, underlay)
     result, reason = await adopt(driver, tunnel)
     assert result == "refused"
     assert "not ours" in reason
-    assert "dummy" in run("ip", "-d", "link", "show", "isth0")
+    assert "bridge" in run("ip", "-d", "link", "show", "isth0")
