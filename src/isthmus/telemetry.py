@@ -6,15 +6,25 @@ everything that varies is a key. Keys that look like credentials are redacted wh
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import logging
+import secrets
 import sys
-from collections.abc import MutableMapping
-from typing import Any
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import structlog
 
 _SECRET = ("password", "passwd", "token", "secret", "authorization", "private_key", "client_key", "kubeconfig_data")
 REDACTED = "[redacted]"
+CALM = 60.0
+"""Seconds for which something that flaps must be well before that is said."""
+Format = Literal["auto", "console", "json"]
+_format: Format = "auto"
+_process = secrets.token_hex(3)
+_serial = itertools.count(1)
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -25,9 +35,15 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
     return event
 
 
-def setup_logging(*, level: str = "info", json: bool | None = None) -> None:
-    """Configure structlog for this process: ``level`` by name, ``json`` by choice (by default when stderr is a pipe)."""
-    plain = not sys.stderr.isatty() if json is None else json
+def choose_format(format: Format) -> None:
+    """Choose how :func:`setup_logging` writes; ``auto`` is JSON in a pipe and lines at a terminal."""
+    global _format
+    _format = format
+
+
+def setup_logging(*, level: str = "info") -> None:
+    """Configure structlog for this process: ``level`` by name, the format as it was chosen."""
+    plain = not sys.stderr.isatty() if _format == "auto" else _format == "json"
     renderer: Any = structlog.processors.JSONRenderer(sort_keys=True) if plain else structlog.dev.ConsoleRenderer()
     structlog.configure(
         processors=[
@@ -48,3 +64,57 @@ def setup_logging(*, level: str = "info", json: bool | None = None) -> None:
 def get_logger(room: str) -> Any:
     """Return a logger bound to ``room``, the part of the program that speaks."""
     return structlog.get_logger(room=room)
+
+
+@contextmanager
+def reconciling() -> Iterator[str]:
+    """Give all that is logged inside one reconcile id, new in this process and told apart from other processes'."""
+    number = f"{_process}-{next(_serial)}"
+    with structlog.contextvars.bound_contextvars(reconcile=number):
+        yield number
+
+
+def reconcile_id() -> str:
+    """Return the id of the pass or duty that runs now, empty outside of one."""
+    return str(structlog.contextvars.get_contextvars().get("reconcile", ""))
+
+
+class Voice:
+    """Says once that something failed and once that it is well again.
+
+    What fails anew within :data:`CALM` seconds of its recovery flaps: then its next recovery is only said when it has lasted
+    that long, so that a log holds two lines about it and not two a second.
+    """
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self._bad = False
+        self._well_at = float("-inf")
+        self._flaps = False
+        self._soon: asyncio.TimerHandle | None = None
+
+    def failed(self, say: Callable[[], None]) -> None:
+        """Take one failure; ``say`` is called if this one is news."""
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+        self.failures += 1
+        if not self._bad:
+            self._bad = True
+            self._flaps = asyncio.get_running_loop().time() - self._well_at < CALM
+            say()
+
+    def well(self, say: Callable[[int], None]) -> None:
+        """Take the news that it works; ``say`` gets the number of failures, now or when that has proven true."""
+        if not self._bad or self._soon is not None:
+            return
+        if self._flaps:
+            self._soon = asyncio.get_running_loop().call_later(CALM, self._say_well, say)
+        else:
+            self._say_well(say)
+
+    def _say_well(self, say: Callable[[int], None]) -> None:
+        failures, self.failures = self.failures, 0
+        self._bad, self._soon = False, None
+        self._well_at = asyncio.get_running_loop().time()
+        say(failures)

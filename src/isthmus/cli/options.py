@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from isthmus.telemetry import choose_format
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_CONFIG = Path("/etc/isthmus")
@@ -42,11 +44,21 @@ def json_option(function: F) -> F:
 
 
 def log_option(function: F) -> F:
-    """Add ``--log-level``."""
-    return click.option(
+    """Add ``--log-level`` and ``--log-format``; only the level is handed to the command."""
+    level = click.option(
         "--log-level",
         type=click.Choice(["debug", "info", "warning", "error"]),
         default="info",
         show_default=True,
-        help="How much is logged (on stderr; JSON in a pipe).",
-    )(function)
+        help="How much is logged (on stderr).",
+    )
+    format = click.option(
+        "--log-format",
+        type=click.Choice(["auto", "console", "json"]),
+        default="auto",
+        show_default=True,
+        expose_value=False,
+        callback=lambda _context, _parameter, value: choose_format(value),
+        help="How it is written; auto is JSON in a pipe and lines at a terminal.",
+    )
+    return level(format(function))

@@ -25,9 +25,10 @@ from isthmus.core.ground import Ground
 from isthmus.core.world import World
 from isthmus.errors import IsthmusError, KubeThrottled
 from isthmus.kube.client import KubeClient
+from isthmus.loop.origin import Origins, caused
 from isthmus.loop.queue import KeyedQueue
 from isthmus.model.plan import Scope
-from isthmus.telemetry import get_logger
+from isthmus.telemetry import get_logger, reconciling
 
 KeyKind: TypeAlias = Literal["attach", "standin", "choose", "service"]
 _AT_ONCE = 16
@@ -74,11 +75,17 @@ class ClusterWorker:
         self._complained: dict[ClusterKey, str] = {}
         self._under_way: set[ClusterKey] = set()
         self._again: set[ClusterKey] = set()
+        self._origins: Origins[ClusterKey] = Origins()
 
     def look(self, kind: KeyKind, names: Iterable[str], delay: float = 0.0) -> None:
         """Ask for those keys to be looked at."""
-        for name in names:
-            self._queue.add(ClusterKey(kind, name), delay)
+        for key in [ClusterKey(kind, name) for name in names]:
+            self._queue.add(key, delay)
+            self._origins.note((key,))
+
+    def waiting(self) -> tuple[int, float]:
+        """Return how many keys wait, and for how long the oldest has been due."""
+        return len(self._queue), self._queue.oldest()
 
     def complaints(self) -> list[str]:
         """Return what fails again and again, a sentence a key."""
@@ -97,21 +104,24 @@ class ClusterWorker:
                     group.create_task(self._one(key))
 
     async def _one(self, key: ClusterKey) -> None:
-        try:
-            again = await self._duties[key.kind].look(key.name)
-        except Exception as error:
-            self._failed(key, error)
-        else:
-            self._queue.done(key)
-            self._complained.pop(key, None)
-            if again is not None:
-                self._queue.add(key, again)
-        finally:
-            self._slots.release()
-            self._under_way.discard(key)
-            if key in self._again:
-                self._again.discard(key)
-                self._queue.add(key)
+        origins = self._origins.take((key,))
+        with caused(origins.get(key)), reconciling():
+            try:
+                again = await self._duties[key.kind].look(key.name)
+            except Exception as error:
+                self._origins.put_back(origins)
+                self._failed(key, error)
+            else:
+                self._queue.done(key)
+                self._complained.pop(key, None)
+                if again is not None:
+                    self._queue.add(key, again)
+            finally:
+                self._slots.release()
+                self._under_way.discard(key)
+                if key in self._again:
+                    self._again.discard(key)
+                    self._queue.add(key)
 
     def _failed(self, key: ClusterKey, error: Exception) -> None:
         at_least = error.retry_after if isinstance(error, KubeThrottled) else 0.0

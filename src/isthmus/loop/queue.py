@@ -72,6 +72,10 @@ class KeyedQueue(Generic[KeyT]):
     def __len__(self) -> int:
         return len(self._due)
 
+    def oldest(self) -> float:
+        """Return for how long the key that waits longest has been due; 0 while none is."""
+        return max(0.0, self._clock() - min(self._due.values())) if self._due else 0.0
+
     def ready(self) -> set[KeyT]:
         """Take every key whose time has come; none waits twice."""
         now = self._clock()

@@ -20,6 +20,7 @@ from isthmus.kube.client import KubeClient
 from isthmus.kube.identity import cluster_uid
 from isthmus.kube.informer import Informer
 from isthmus.kube.parse import NAMESPACE, NODE, SERVICE, SLICE, Projection
+from isthmus.loop.origin import caused, caused_now
 from isthmus.model.facts import ObjectKey
 from isthmus.model.plan import Scope
 from isthmus.telemetry import get_logger
@@ -114,7 +115,9 @@ class ClusterSession:
         scopes: set[Scope] = set()
         for key in keys:
             scopes |= self._world.put(self.name, kind, key, informer.get(key))
-        self._heard(Heard(kind, frozenset(keys), frozenset(scopes)))
+        # A first list tells nothing new: the device may have stood like this for weeks.
+        with caused(None) if kind in self._world.view(self.name).pending else caused_now(kind):
+            self._heard(Heard(kind, frozenset(keys), frozenset(scopes)))
 
     def _doubted(self, kind: str, reason: str | None) -> None:
         """Carry an informer's doubt into the view; when it ends, everything it held up is looked at again."""
