@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from reference import code, commands, kinds, marks, spoken
+from reference import code, commands, figures, kinds, marks, spoken
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference"
 PAGES = {
@@ -18,6 +18,7 @@ PAGES = {
     "annotations-and-labels.md": marks.page,
     "reasons.md": spoken.reasons_page,
     "logs.md": spoken.logs_page,
+    "metrics.md": figures.page,
     "errors.md": code.errors_page,
     "resources.md": code.resources_page,
 }

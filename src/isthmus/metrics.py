@@ -281,9 +281,9 @@ def documented() -> list[Documented]:
     happening = [
         Documented(
             metric._name + ("_total" if metric._type == "counter" else ""),
-            metric._type,
+            str(metric._type),
             metric._labelnames,
-            str(metric._documentation),
+            metric._documentation,
         )
         for metric in _happening()
     ]

@@ -15,6 +15,7 @@ from isthmus.drivers.base import Outcome
 from isthmus.drivers.memory import MemoryDriver, lose_reply, raise_error, refuse
 from isthmus.model.plan import Change, Scope
 from isthmus.model.resources import AnyResource, Route
+from isthmus.telemetry import CALM
 
 from .bench import ROUTE, Bench, Remembered, events, small, story
 from .clock import now
@@ -81,10 +82,34 @@ def test_an_outage_is_logged_once_and_so_is_its_end() -> None:
                 bench.driver.reachable = True
                 await bench.settled()
                 assert bench.worker.status.error == ""
+                await asyncio.sleep(CALM + 1)
             assert "route 10.244.2.0/24" in bench.driver.resources
 
     logs = story(tell, Bench(small()))
     assert events(logs, "device failed", "device recovered") == ["device failed", "device recovered"] * 2
+
+
+def test_a_device_that_flaps_says_two_lines() -> None:
+    """What fails again soon after it recovered is told as one outage, whose end is told when it has lasted a minute."""
+
+    async def tell(bench: Bench) -> None:
+        async with bench.running():
+            await bench.settled()
+            for _ in range(6):
+                bench.driver.reachable = False
+                bench.worker.look_at_everything()
+                await bench.until(lambda: not bench.worker.status.reachable)
+                bench.driver.reachable = True
+                await bench.until(lambda: bench.worker.status.reachable)
+                await asyncio.sleep(10)
+            await asyncio.sleep(CALM - 11)
+            bench.worker._log.info("nearly calm")
+            await asyncio.sleep(2)
+
+    logs = story(tell, Bench(small()))
+    said = events(logs, "device failed", "device recovered", "nearly calm")
+    assert said == ["device failed", "device recovered", "device failed", "nearly calm", "device recovered"]
+    assert [entry["after"] for entry in logs if entry["event"] == "device recovered"] == [1, 5]
 
 
 def test_a_device_that_fails_at_every_change_has_not_recovered() -> None:

@@ -12,10 +12,12 @@ before anybody was asked.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Protocol
 
+from isthmus import metrics
 from isthmus.core import attachment
 from isthmus.core.attachment import Attachment
 from isthmus.core.diff import compare, ordered
@@ -24,7 +26,7 @@ from isthmus.core.wishes import Verdict
 from isthmus.drivers.base import Driver, Observation
 from isthmus.errors import IsthmusError
 from isthmus.kube.client import KubeClient
-from isthmus.kube.informer import Informer
+from isthmus.kube.informer import BLIND, Informer
 from isthmus.kube.parse import NODE
 from isthmus.loop.queue import KeyedQueue
 from isthmus.model.facts import NodeFacts, ObjectKey
@@ -61,7 +63,7 @@ class NodeAgent:
         self._complaints: frozenset[str] = frozenset()
         self._met = False
         self._unsaved = False
-        self._informer: Informer[NodeFacts] = Informer(
+        self.informer: Informer[NodeFacts] = Informer(
             client, NODE, on_change=self._heard, field_selector=f"metadata.name={node}"
         )
 
@@ -69,7 +71,7 @@ class NodeAgent:
         """Realise what the Node says, follow it, and mend what others change; a failing host is tried again."""
         await self._start()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._informer.run())
+            group.create_task(self.informer.run())
             group.create_task(self._watch_drift())
             group.create_task(self._first())
             while True:
@@ -82,6 +84,29 @@ class NodeAgent:
                 else:
                     self._queue.done(_Key.LOOK)
                     self._queue.add(_Key.LOOK, RESYNC)
+
+    def ailments(self) -> list[str]:
+        """Return nothing: when one of the agent's tasks ends, the agent ends."""
+        return []
+
+    def unseen(self) -> list[str]:
+        """Say why the agent does not know what its node should be."""
+        informer = self.informer
+        why = f": {informer.failing}" if informer.failing else ""
+        if not informer.synced.is_set():
+            return [f"Node {self.node} has not been read yet{why}"]
+        age = time.monotonic() - informer.freshness
+        return [f"the watch of Node {self.node} is dead, nothing has been proved for {age:.0f} s{why}"] * (
+            age > BLIND
+        )
+
+    def readings(self) -> Iterator[metrics.Reading]:
+        """Yield what is now."""
+        labels = (self._client.connection.name, self.informer.kind.plural)
+        yield metrics.READY, (), float(not self.unseen())
+        yield metrics.WATCH_FRESHNESS, labels, time.monotonic() - self.informer.freshness
+        yield metrics.WATCH_SYNCED, labels, float(self.informer.synced.is_set())
+        yield metrics.WATCH_OBJECTS, labels, len(self.informer)
 
     async def clean(self) -> int:
         """Remove everything of ours from the host and return how many things went."""
@@ -111,14 +136,14 @@ class NodeAgent:
         self._queue.add(_Key.LOOK)
 
     async def _first(self) -> None:
-        await self._informer.synced.wait()
+        await self.informer.synced.wait()
         self._queue.add(_Key.LOOK)
 
     async def _pass(self) -> None:
-        if not self._informer.synced.is_set() or self._informer.suspect is not None:
+        if not self.informer.synced.is_set() or self.informer.suspect is not None:
             return
         observation = await self._driver.observe()
-        facts = self._informer.get(("", self.node))
+        facts = self.informer.get(("", self.node))
         complaints: list[str] = []
         wanted, certain = self._wanted(facts, observation, complaints.append)
         if wanted:

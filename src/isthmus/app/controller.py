@@ -20,6 +20,7 @@ from isthmus.app.acceptance import Acceptance, acceptances
 from isthmus.app.device_places import DevicePlaces
 from isthmus.app.drivers import DRIVERS, UNFENCED, DriverFactory, Wiring
 from isthmus.app.fleet import Fleet
+from isthmus.app.health import ControllerHealth
 from isthmus.app.home.home import Home
 from isthmus.app.home.moving import move_in
 from isthmus.app.home.recollection import Recollection
@@ -79,6 +80,16 @@ class Controller:
             self.world, self.fleet, self._allocator, self._claims, self._memory, crashed=self._crashed
         )
         self.probing = Probing(self.world, self.fleet)
+        self._tasks: list[asyncio.Task[object]] = []
+        self.health = ControllerHealth(
+            self.world,
+            self.fleet,
+            self._joining,
+            self.probing,
+            home,
+            tasks=lambda: self._tasks,
+            problems=lambda: len(self._problems),
+        )
         self._written = WrittenClaims(self.world, kept_elsewhere=self._at_home)
         self._places = DevicePlaces(self.world, self._memory)
         self._recollection = Recollection(state) if state is not None and home is not None else None
@@ -119,7 +130,7 @@ class Controller:
             ]
             if self.home is not None:
                 works += [self.home.run(), self._when_home_is_read(self.home)]
-            tasks = [asyncio.create_task(work) for work in works]
+            tasks = self._tasks = [asyncio.create_task(work, name=getattr(work, "__name__", "")) for work in works]
             try:
                 ends: list[asyncio.Future[Any]] = [*tasks, self._crash]
                 done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

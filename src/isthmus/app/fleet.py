@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
+from isthmus import metrics
 from isthmus.app.drivers import DRIVERS, UNFENCED, DriverFactory, Wiring
 from isthmus.core.ground import Ground
 from isthmus.core.planner import DevicePlanner
@@ -14,6 +15,7 @@ from isthmus.core.world import World
 from isthmus.drivers.base import ProbeResult, ProbeTarget
 from isthmus.errors import DeviceUnreachable
 from isthmus.loop.device import DeviceWorker, Memory
+from isthmus.loop.timed import timed
 from isthmus.model.facts import DeviceFacts
 from isthmus.model.kinds import EdgeDevice
 from isthmus.model.plan import Plan, Scope
@@ -69,7 +71,7 @@ class Fleet:
         self._drivers = drivers
         self._wiring = wiring
         self._crashed = crashed
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.tasks: dict[str, asyncio.Task[None]] = {}
         self._facts: dict[str, DeviceFacts] = {}
         self._made_for: dict[str, EdgeDevice] = {}
         self.workers: dict[str, DeviceWorker] = {}
@@ -89,10 +91,10 @@ class Fleet:
 
     async def stop(self) -> None:
         """Let every worker finish the change under way and remember its state; how they ended stays to be seen."""
-        await asyncio.gather(*(self._finish(worker, self._tasks.pop(name)) for name, worker in self.workers.items()))
+        await asyncio.gather(*(self._finish(worker, self.tasks.pop(name)) for name, worker in self.workers.items()))
 
     def _begin(self, name: str, device: EdgeDevice) -> None:
-        driver = self._drivers[device.spec.driver](device, self._wiring)
+        driver = timed(self._drivers[device.spec.driver](device, self._wiring), name)
         planner = CountingPlanner(self._world, name, driver.adapt)
         planner.allow_deletes = self._allow_deletes
         worker = DeviceWorker(
@@ -104,7 +106,7 @@ class Fleet:
         )
         self.workers[name] = worker
         self._made_for[name] = device
-        task = self._tasks[name] = asyncio.create_task(worker.run(), name=f"device {name}")
+        task = self.tasks[name] = asyncio.create_task(worker.run(), name=f"device {name}")
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -113,10 +115,11 @@ class Fleet:
             self._crashed(error)
 
     async def _end(self, name: str) -> None:
-        worker, task = self.workers.pop(name), self._tasks.pop(name)
+        worker, task = self.workers.pop(name), self.tasks.pop(name)
         self._facts.pop(name, None)
         self._made_for.pop(name, None)
         await self._finish(worker, task)
+        metrics.forget("device", name)
 
     @staticmethod
     async def _finish(worker: DeviceWorker, task: asyncio.Task[None]) -> None:
@@ -128,6 +131,10 @@ class Fleet:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         await worker.let_go()
+
+    def leads(self) -> bool:
+        """Say whether this process may write to any device."""
+        return all(worker.may_write() for worker in self.workers.values())
 
     # --- what the devices are told ------------------------------------------------------------------------------
 

@@ -68,12 +68,12 @@ class JoinedCluster:
         self._fleet = fleet
         self._keep_uid = keep_uid
         self._known_uid = known_uid
-        self._trouble: str | None = None
+        self.trouble: str | None = None
         self._crashed = crashed
         self._early: set[str] | None = set()
         self._passes: dict[str, int] | None = None
         self._log = get_logger("app").bind(cluster=name)
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
         self._allocator, self._claims, self._freed = allocator, claims, freed
         self._keep_choice = keep_choice
         self._make()
@@ -102,14 +102,14 @@ class JoinedCluster:
 
     def start(self) -> None:
         """Begin to follow the cluster."""
-        self._task = asyncio.create_task(self._run(), name=f"cluster {self.name}")
-        self._task.add_done_callback(self._ended)
+        self.task = asyncio.create_task(self._run(), name=f"cluster {self.name}")
+        self.task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
         """Stop following; nothing is taken back."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = task.exception() if not task.cancelled() else None
@@ -126,7 +126,7 @@ class JoinedCluster:
             except Exception as error:
                 failures = 0 if clock() - began > _HEALTHY else failures + 1
                 pause = min(_AGAIN * 2 ** min(failures, 10), _LONGEST_PAUSE)
-                self._trouble = f"internal error: {_first(error)!r}; tried again in {pause:.0f} s"
+                self.trouble = f"internal error: {_first(error)!r}; tried again in {pause:.0f} s"
                 self._log.error("following the cluster crashed", again_in=pause, exc_info=error)
                 await asyncio.sleep(pause)
             self._world.view(self.name).pending.update(WATCHED)  # what was heard stays, unconfirmed
@@ -149,16 +149,16 @@ class JoinedCluster:
             try:
                 uid = await cluster_uid(self.client)
             except IsthmusError as error:
-                self._trouble = str(error)
+                self.trouble = str(error)
                 await asyncio.sleep(_AGAIN)
                 continue
             if self._known_uid is None:
                 await self._remember_uid(uid)
             if uid == self._known_uid:
-                view.uid, view.stranger, self._trouble = uid, None, None
+                view.uid, view.stranger, self.trouble = uid, None, None
                 return
             if view.stranger is None:
-                view.stranger = self._trouble = (
+                view.stranger = self.trouble = (
                     f"this is not the cluster it was (kube-system has uid {uid}, it had {self._known_uid}); "
                     "if that is meant, give the KubeCluster another name"
                 )
@@ -174,7 +174,7 @@ class JoinedCluster:
 
     def failing(self) -> str | None:
         """Return why the cluster cannot be followed now, or none."""
-        return self._trouble or self.session.failing()
+        return self.trouble or self.session.failing()
 
     async def _ask_version(self) -> None:
         while not self.version:

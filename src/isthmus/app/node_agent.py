@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+from isthmus import metrics
 from isthmus.agents.node import NodeAgent
 from isthmus.app.memory import recorded
 from isthmus.drivers.linux.driver import LinuxDriver
@@ -12,8 +14,11 @@ from isthmus.errors import StateError
 from isthmus.kube.client import KubeClient
 from isthmus.kube.connection import in_cluster
 from isthmus.kube.kubeconfig import load
+from isthmus.loop.timed import timed
 from isthmus.model.resources import AnyResource, to_builtins
 from isthmus.registry.state import StateDirectory
+from isthmus.web.address import Address
+from isthmus.web.health import serving
 
 _DEVICE = "node"
 
@@ -41,15 +46,18 @@ async def run_node_agent(
     protocol: int,
     stop: asyncio.Event,
     clean: bool = False,
+    listen: Address | None = None,
 ) -> int:
     """Run the agent of ``node`` until ``stop`` is set; with ``clean``, only remove what is ours and return how much."""
     connection = load(kubeconfig, None) if kubeconfig is not None else in_cluster()
-    driver = LinuxDriver(installation=installation, protocol=protocol)
-    async with StateDirectory(state) as opened, KubeClient(connection) as client:
+    driver = timed(LinuxDriver(installation=installation, protocol=protocol), _DEVICE)
+    async with StateDirectory(state) as opened, KubeClient(connection) as client, AsyncExitStack() as stack:
         agent = NodeAgent(node, client, driver, _Kept(opened))
         try:
             if clean:
                 return await agent.clean()
+            stack.enter_context(metrics.shown(agent.readings))
+            await stack.enter_async_context(serving(listen, agent))
             running, stopping = asyncio.create_task(agent.run()), asyncio.create_task(stop.wait())
             done, pending = await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
             for task in pending:

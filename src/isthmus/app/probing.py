@@ -8,14 +8,16 @@ a cause that more routes do not cure.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from isthmus import metrics
 from isthmus.app.fleet import Fleet
 from isthmus.core.ground import Ground
 from isthmus.core.reach import Answer, Question, questions, verdicts
 from isthmus.core.world import World
 from isthmus.drivers.base import Driver, ProbeTarget
 from isthmus.errors import IsthmusError
+from isthmus.metrics import Reading
 from isthmus.telemetry import get_logger
 
 PAUSE = 3.0
@@ -62,6 +64,12 @@ class Probing:
     def asked(self, link: str) -> int:
         """Return how many nodes of ``link`` have been asked at least once."""
         return len({node for (of, _), nodes in self._asked.items() if of == link for node in nodes})
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield how many nodes have been asked, and how many are silent."""
+        for key, asked in self._asked.items():
+            yield metrics.PROBE_NODES, key, len(asked)
+            yield metrics.PROBE_SILENT, (*key, "unreachable"), len(self._silent.get(key, {}))
 
     async def run(self) -> None:
         """Ask for ever."""

@@ -54,9 +54,8 @@ def statuses(
         result["EdgeDevice", name] = _device(fleet, name)
     for name in world.links:
         result["ClusterLink", name] = _link(world, fleet, clusters, probing, name)
-    used = _used(world)
-    for name in world.pools:
-        result["AddressPool", name] = _pool(world, clusters, name, used[name])
+    for name, use in pool_use(world, clusters).items():
+        result["AddressPool", name] = _pool(use)
     serving = {name: _observed(world, fleet, name) for name in world.cluster_kinds}
     for name, vip in world.vips.items():
         holder = vip.spec.holder
@@ -232,14 +231,17 @@ def _used(world: World) -> Counter[str]:
     return used
 
 
-def _pool(world: World, clusters: Mapping[str, JoinedCluster], name: str, used: int) -> dict[str, Any]:
-    pool = world.pools[name]
-    total = pool.spec.size(4) + pool.spec.size(6)
+def _pool(use: tuple[int, int, int]) -> dict[str, Any]:
+    total, used, waiting = use
+    return {"total": min(total, _MOST), "used": used, "free": min(total - used, _MOST), "waiting": waiting}
+
+
+def pool_use(world: World, clusters: Mapping[str, JoinedCluster]) -> dict[str, tuple[int, int, int]]:
+    """Return per pool how many addresses it has, how many of them are used, and how many Services wait for one."""
+    used, waits = _used(world), [why for joined in clusters.values() for why in joined.service.waiting.values()]
     return {
-        "total": min(total, _MOST),
-        "used": used,
-        "free": min(total - used, _MOST),
-        "waiting": sum(1 for joined in clusters.values() for why in joined.service.waiting.values() if name in why),
+        name: (pool.spec.size(4) + pool.spec.size(6), used[name], sum(1 for why in waits if name in why))
+        for name, pool in world.pools.items()
     }
 
 

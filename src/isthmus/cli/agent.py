@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from isthmus.cli.options import log_option
+from isthmus.cli.options import listen_option, log_option
 from isthmus.telemetry import setup_logging
+
+if TYPE_CHECKING:
+    from isthmus.web.address import Address
 
 
 @click.group()
@@ -36,20 +40,34 @@ def command() -> None:
 )
 @click.option("--protocol", default=201, show_default=True, help="Route protocol number that marks what is ours.")
 @click.option("--clean", is_flag=True, help="Remove everything of ours from this node and exit.")
+@listen_option(9442)
 @log_option
 def node(
-    node: str, kubeconfig: Path | None, state: Path, installation: str, protocol: int, clean: bool, log_level: str
+    node: str,
+    kubeconfig: Path | None,
+    state: Path,
+    installation: str,
+    protocol: int,
+    clean: bool,
+    listen: Address | None,
+    log_level: str,
 ) -> None:
     """Realise this node's place on our overlays, as its own Node object says; clean up when that goes.
 
     Needs NET_ADMIN on the host's network, and get, list and watch on nodes.
     """
     setup_logging(level=log_level)
-    asyncio.run(_run(node, kubeconfig, state, installation, protocol, clean))
+    asyncio.run(_run(node, kubeconfig, state, installation, protocol, clean, listen))
 
 
 async def _run(
-    node: str, kubeconfig: Path | None, state: Path, installation: str, protocol: int, clean: bool
+    node: str,
+    kubeconfig: Path | None,
+    state: Path,
+    installation: str,
+    protocol: int,
+    clean: bool,
+    listen: Address | None,
 ) -> None:
     from isthmus.app.node_agent import run_node_agent
 
@@ -65,6 +83,7 @@ async def _run(
         protocol=protocol,
         stop=stop,
         clean=clean,
+        listen=listen,
     )
     if clean:
         click.echo(f"{removed} things removed")

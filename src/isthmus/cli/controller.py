@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from isthmus.cli.options import DEFAULT_CONFIG, DEFAULT_STATE, log_option
+from isthmus.cli.options import DEFAULT_CONFIG, DEFAULT_STATE, listen_option, log_option
 from isthmus.telemetry import setup_logging
 
 if TYPE_CHECKING:
     from isthmus.app.home.home import Home
+    from isthmus.web.address import Address
 
 
 @click.command()
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     help=f"Directory for claims, choices and the last applied state. [default: {DEFAULT_STATE}, or none with a home cluster]",
 )
 @log_option
+@listen_option(9441)
 @click.option("--allow-deletes", is_flag=True, help="Consent to large deletions on all devices, for this run.")
 def command(
     config: Path | None,
@@ -53,6 +55,7 @@ def command(
     namespace: str | None,
     state: Path | None,
     log_level: str,
+    listen: Address | None,
     allow_deletes: bool,
 ) -> None:
     """Keep devices as the clusters and the user's objects want them.
@@ -71,19 +74,29 @@ def command(
     setup_logging(level=log_level)
     if not at_home:
         config, state = config or DEFAULT_CONFIG, state or DEFAULT_STATE
-    asyncio.run(_run(config, home, in_cluster, namespace, state, allow_deletes))
+    asyncio.run(_run(config, home, in_cluster, namespace, state, listen, allow_deletes))
 
 
 async def _run(
-    config: Path | None, home: Path | None, in_cluster: bool, namespace: str | None, state: Path | None, allow: bool
+    config: Path | None,
+    home: Path | None,
+    in_cluster: bool,
+    namespace: str | None,
+    state: Path | None,
+    listen: Address | None,
+    allow: bool,
 ) -> None:
     from isthmus.app.controller import Controller
+    from isthmus.metrics import shown
     from isthmus.registry.state import StateDirectory
+    from isthmus.web.health import serving
 
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(StateDirectory(state)) if state is not None else None
         at_home = _home(home, namespace) if home is not None or in_cluster else None
         controller = Controller(config, opened, home=at_home, allow_deletes=allow)
+        stack.enter_context(shown(controller.health.readings))
+        await stack.enter_async_context(serving(listen, controller.health))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, controller.stop)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from isthmus.telemetry import choose_format
+
+if TYPE_CHECKING:
+    from isthmus.web.address import Address
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,3 +65,20 @@ def log_option(function: F) -> F:
         help="How it is written; auto is JSON in a pipe and lines at a terminal.",
     )
     return level(format(function))
+
+
+def listen_option(port: int) -> Callable[[F], F]:
+    """Add ``--listen ADDR:PORT``; ``port`` is the one that our manifests use."""
+    return click.option(
+        "--listen",
+        metavar="ADDR:PORT",
+        callback=_address,
+        help=f"Serve /healthz, /readyz and /metrics there, to whoever asks, for example 127.0.0.1:{port}."
+        " [default: nowhere]",
+    )
+
+
+def _address(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Address | None:
+    from isthmus.web.address import Address
+
+    return Address.parse(value) if value else None

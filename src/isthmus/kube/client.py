@@ -22,6 +22,7 @@ from isthmus.errors import KubeNotFound
 from isthmus.kube import wire
 from isthmus.kube.connection import Connection
 from isthmus.kube.decoding import check_list, decoded, decoded_page
+from isthmus.kube.hearing import Hearing
 from isthmus.kube.kinds import KindRef
 from isthmus.kube.transport import Ask, Patience, Transport
 from isthmus.kube.watch import WatchStream
@@ -47,6 +48,7 @@ class KubeClient:
         patience: Patience | None = None,
     ) -> None:
         self.connection = connection
+        self.hearing = Hearing(connection.name)
         self._base = connection.server.rstrip("/")
         self._patience = patience or Patience()
         self._transport = Transport(connection, user_agent=user_agent, patience=self._patience)

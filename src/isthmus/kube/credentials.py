@@ -19,6 +19,7 @@ from pathlib import Path
 from isthmus.errors import KubeUnauthorized
 from isthmus.kube.connection import Connection, printable
 from isthmus.kube.exec_plugin import run_plugin
+from isthmus.kube.expiry import tell_expiry, token_expiry
 
 _SKEW = 30.0
 """Seconds before its end at which a credential is no longer used: clocks differ, and requests take time."""
@@ -59,6 +60,7 @@ class Credentials:
         else:
             self._held = Credential(token=connection.token)
             self._current = self._fixed
+            tell_expiry(connection.name, "token", token_expiry(connection.token))
 
     async def current(self) -> Credential:
         """Return the credential to use now. Raises KubeUnauthorized where there is none to be had."""
@@ -88,6 +90,7 @@ class Credentials:
                 if not printable(text):
                     raise KubeUnauthorized(f"{path}: holds no token (empty, or with spaces or control characters)")
                 self._held, self._stamp = Credential(token=text), seen
+                tell_expiry(self._connection.name, "token", token_expiry(text))
         except OSError as error:
             # A token that was good a moment ago may still be: the API decides, not a missing file.
             fallback = self._held or (Credential(token=self._connection.token) if self._connection.token else None)
@@ -105,6 +108,7 @@ class Credentials:
             held = self._held = Credential(
                 token=answer.token, certificate=answer.certificate, key=answer.key, expires=answer.expires
             )
+            tell_expiry(self._connection.name, "token", answer.expires or token_expiry(answer.token))
         return held
 
 

@@ -35,14 +35,18 @@ from isthmus.kube.pace import Backoff, Timing
 from isthmus.kube.parse import Projection
 from isthmus.kube.store import IndexFunction, Store
 from isthmus.kube.watch import WatchEvent, WatchStream
+from isthmus.metrics import WATCH_EVENTS, WATCH_EXPIRED, WATCH_LISTS, WATCH_RESTARTS
 from isthmus.model.facts import ObjectKey
 from isthmus.telemetry import get_logger
 
-__all__ = ["Informer"]
+__all__ = ["BLIND", "Informer"]
 
 F = TypeVar("F")
 Batch = list[WatchEvent[Any]]
 _BAD_CONTENT = (ValueError, TypeError, LookupError, AttributeError, IsthmusError)
+
+BLIND = 30.0
+"""Seconds without proof that a watch lives after which it counts as dead; a live one proves itself every ten."""
 
 log = get_logger("kube")
 
@@ -101,6 +105,8 @@ class Informer(Generic[F]):
         self._store: Store[F] = Store(indexes)
         self._belief = Belief(self.kind.plural)
         self._told: str | None = None
+        self._watched = False
+        self._labels = (client.connection.name, projection.kind.plural)
         self._must_list = True
         self._streams = True
         self._refused_watches = 0
@@ -179,6 +185,8 @@ class Informer(Generic[F]):
         except (KubeUnreachable, KubeThrottled, KubeUnauthorized, KubeForbidden):
             raise
         except KubeError as error:
+            if isinstance(error, KubeExpired):
+                WATCH_EXPIRED.labels(*self._labels).inc()
             outlived = isinstance(error, KubeExpired) and not self._must_list
             # A position may be one that the API cannot serve at all (in its future, after a restore): twice no, list again.
             self._refused_watches += 1
@@ -208,6 +216,9 @@ class Informer(Generic[F]):
     async def _watch(self, listed: _Listed[F] | None) -> None:
         """Watch until the server ends it; with ``listed``, the list comes first on the same connection."""
         timing = self._timing
+        if self._watched:
+            WATCH_RESTARTS.labels(*self._labels).inc()
+        self._watched = True
         opening = self._client.watch(
             self.kind,
             type=self._projection.wire,
@@ -277,6 +288,7 @@ class Informer(Generic[F]):
         """Make a complete list our state, as far as it is to be believed, and tell what really changed."""
         if not version:
             raise KubeError(f"list {self.kind}: has no resourceVersion, so it is no list")
+        WATCH_LISTS.labels(*self._labels).inc()
         await self._check_identity()
         gone = self._belief.judge(self._store.keys(), listed.facts.keys() | listed.broken.keys(), version)
         changed = {key for key, facts in listed.facts.items() if self._store.put(key, facts)}
@@ -306,6 +318,8 @@ class Informer(Generic[F]):
 
     def _take(self, batch: Batch) -> None:
         """Apply events; an object that cannot be decoded keeps what was known of it."""
+        if batch:
+            WATCH_EVENTS.labels(*self._labels).inc(len(batch))
         changed: set[ObjectKey] = set()
         for event in batch:
             key = (event.namespace, event.name)
@@ -363,9 +377,8 @@ class Informer(Generic[F]):
         self._refused_watches = 0
         if self.failing is not None:
             self.failing = None
-            self._log.info("cluster heard again")
+            self._client.hearing.well(str(self.kind))
 
     def _fail(self, error: KubeError) -> None:
-        if self.failing is None:
-            self._log.warning("cluster not heard", reason=str(error), status=error.status)
         self.failing = str(error)
+        self._client.hearing.failed(str(self.kind), error)

@@ -19,6 +19,7 @@ from pathlib import Path
 from isthmus.errors import InputError, KubeUnauthorized, KubeUnreachable
 from isthmus.kube.connection import Connection
 from isthmus.kube.credentials import Credential, Stamp, stamp
+from isthmus.kube.expiry import certificate_expiry, tell_expiry
 
 _LOOK_AGAIN = 1.0
 """Seconds for which files are taken as unchanged."""
@@ -62,6 +63,9 @@ class TlsContexts:
                     self._stamps = ()
                     raise KubeUnauthorized(str(error)) from error
                 self._built_for = wanted
+                shown = credential.certificate or self._connection.client_certificate_data
+                ends = await asyncio.to_thread(certificate_expiry, shown or self._connection.client_certificate)
+                tell_expiry(self._connection.name, "client_certificate", ends)
             return self._context
 
 

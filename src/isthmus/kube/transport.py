@@ -14,6 +14,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 import aiohttp
@@ -24,6 +25,7 @@ from isthmus.kube.connection import Connection
 from isthmus.kube.credentials import Credentials
 from isthmus.kube.refusals import refusal
 from isthmus.kube.tls import TlsContexts
+from isthmus.metrics import API_REQUESTS
 
 _LARGEST_ANSWER = 256 << 20
 _LARGEST_REFUSAL = 1 << 20
@@ -77,28 +79,38 @@ class Transport:
     async def send(self, ask: Ask, *, timeout: float | None = None) -> bytes:
         """Return the body of the answer to ``ask``. Raises a KubeError for every answer but 2xx, and for none."""
         limit = aiohttp.ClientTimeout(total=timeout or self.patience.request, sock_connect=self.patience.connect)
-        async with self._answer(ask, limit) as response:
-            with mapped(ask.what):
-                return await _read(response, _LARGEST_ANSWER, ask.what)
+        with self._measured(ask):
+            response = await self._open(ask, limit, None)
+            try:
+                with mapped(ask.what):
+                    return await _read(response, _LARGEST_ANSWER, ask.what)
+            finally:
+                # A body that was read to its end has freed its connection already; anything else must not be reused.
+                response.close()
 
     @asynccontextmanager
     async def stream(self, ask: Ask, *, read_timeout: float) -> AsyncIterator[aiohttp.ClientResponse]:
         """Open ``ask`` as a stream that must say something every ``read_timeout`` seconds."""
         limit = aiohttp.ClientTimeout(total=None, sock_connect=self.patience.connect, sock_read=read_timeout)
         # An API answers a watch at once, with headers alone; one that does not will not send events either.
-        async with self._answer(ask, limit, headers_within=self.patience.connect + self.patience.headers) as response:
-            yield response
-
-    @asynccontextmanager
-    async def _answer(
-        self, ask: Ask, limit: aiohttp.ClientTimeout, *, headers_within: float | None = None
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        response = await self._open(ask, limit, headers_within)
+        with self._measured(ask):
+            response = await self._open(ask, limit, self.patience.connect + self.patience.headers)
         try:
             yield response
         finally:
-            # A body that was read to its end has freed its connection already; anything else must not be reused.
             response.close()
+
+    @contextmanager
+    def _measured(self, ask: Ask) -> Iterator[None]:
+        began, result = perf_counter(), "ok"
+        try:
+            yield
+        except KubeError as error:
+            result = str(error.status) if error.status else "unreachable"
+            raise
+        finally:
+            verb = ask.what.partition(" ")[0]  # our own words, a handful
+            API_REQUESTS.labels(self.connection.name, verb, result).observe(perf_counter() - began)
 
     async def _open(
         self, ask: Ask, limit: aiohttp.ClientTimeout, headers_within: float | None

@@ -70,6 +70,7 @@ class ClusterWorker:
         self.name = name
         self._duties = duties
         self._queue: KeyedQueue[ClusterKey] = KeyedQueue(first_pause=0.2)
+        self.waiting = self._queue.waiting
         self._log = get_logger("loop").bind(cluster=name)
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._complained: dict[ClusterKey, str] = {}
@@ -82,10 +83,6 @@ class ClusterWorker:
         for key in [ClusterKey(kind, name) for name in names]:
             self._queue.add(key, delay)
             self._origins.note((key,))
-
-    def waiting(self) -> tuple[int, float]:
-        """Return how many keys wait, and for how long the oldest has been due."""
-        return len(self._queue), self._queue.oldest()
 
     def complaints(self) -> list[str]:
         """Return what fails again and again, a sentence a key."""

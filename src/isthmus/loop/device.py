@@ -25,11 +25,12 @@ from isthmus.drivers.base import Driver, Outcome
 from isthmus.errors import IsthmusError, StateError
 from isthmus.loop.device_status import DeviceStatus, moved_away
 from isthmus.loop.handing_over import outcomes
+from isthmus.loop.measure import Measure
 from isthmus.loop.queue import KeyedQueue
 from isthmus.loop.tenure import Always, Tenure
 from isthmus.model.plan import Drift, Plan, Refusal, Scope
 from isthmus.model.resources import AnyResource
-from isthmus.telemetry import get_logger
+from isthmus.telemetry import Voice, get_logger, reconciling
 
 _SAID = 5
 """So many drifted things are named in one log line."""
@@ -76,7 +77,10 @@ class DeviceWorker:
         self._tenure: Tenure = tenure if tenure is not None else Always()
         self._may_restore = may_restore if may_restore is not None else self._tenure.holds
         self._queue: KeyedQueue[Scope | Whole] = KeyedQueue()
+        self.waiting, self.may_write = self._queue.waiting, self._tenure.holds
         self._log = get_logger("loop").bind(device=planner.device)
+        self._measure = Measure(planner.device)
+        self._voice = Voice()
         self._unsaved = False
         self._saved: Recorded = ()
         self._save_failed = False
@@ -91,8 +95,9 @@ class DeviceWorker:
 
     def dirty(self, scopes: Iterable[Scope]) -> None:
         """Ask for ``scopes`` to be looked at again."""
-        for scope in scopes:
+        for scope in (dirty := tuple(scopes)):
             self._queue.add(scope)
+        self._measure.dirty(dirty)
 
     def look_at_everything(self, delay: float = 0.0) -> None:
         """Ask for a full pass."""
@@ -130,8 +135,8 @@ class DeviceWorker:
         text = str(error) if isinstance(error, IsthmusError) else f"internal error: {error!r}"
         if text != self.status.error and not isinstance(error, IsthmusError):
             self._log.error("device worker crashed", error=text, exc_info=error)
-        elif self._failures == 0:
-            self._log.warning("device failed", error=text)
+        self._voice.failed(lambda: self._log.warning("device failed", error=text))
+        self._measure.failed()
         self._failures += 1
         self.status = msgspec.structs.replace(self.status, reachable=False, in_sync=False, error=text)
         self._tell(())
@@ -167,11 +172,11 @@ class DeviceWorker:
                 keys = await self._take(watchers)
                 if self._stop.is_set():
                     break
-                await self._pass(keys)
-                if self._failures:
-                    # Only now: a device that answers questions and fails at every change has not recovered.
-                    self._log.info("device recovered", after=self._failures)
-                    self._failures = 0
+                with reconciling(), self._measure.one_pass(keys, whole=Whole.EVERYTHING in keys):
+                    await self._pass(keys)
+                # Only now: a device that answers questions and fails at every change has not recovered.
+                self._failures = 0
+                self._voice.well(lambda failures: self._log.info("device recovered", after=failures))
         finally:
             for task in watchers:
                 task.cancel()
@@ -214,6 +219,7 @@ class DeviceWorker:
         if drifted:
             found = [drift.describe().removeprefix("* drift: ") for drift in plan.drifts[:_SAID]]
             self._log.warning("drift found", things=drifted, first=found)
+            self._measure.drift(drifted)
         self._say_drift()
         unknown = await self._apply(plan, now, self._tenure.holds)
         self._wake_for_rechecks(now)
@@ -280,6 +286,7 @@ class DeviceWorker:
         async for outcome in outcomes(self.driver, plan.changes, tenure):
             counts[outcome.result] += 1
             silent.discard(outcome.change.identity)
+            self._measure.outcome(outcome)
             self._take_outcome(outcome, unknown, now)
         if silent and not tenure():
             self._followed = True  # what is left was not tried; whoever writes now sees to it
@@ -304,6 +311,7 @@ class DeviceWorker:
                 self.look_at_everything(1.0)
         for scope in {scope for change in plan.changes for scope in change.scopes} - again:
             self._queue.done(scope)
+        self._measure.applied(plan, silent=silent, again=again)
         if counts["refused"]:
             await self._see_who_is_there(plan)
         return bool(unknown)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
@@ -35,10 +35,10 @@ class Measure:
         self._origins.note(scopes)
 
     @contextmanager
-    def one_pass(self, scopes: Collection[Scope], *, whole: bool) -> Iterator[None]:
-        """Measure a pass over ``scopes`` (everything, if ``whole``)."""
+    def one_pass(self, keys: Collection[Hashable], *, whole: bool) -> Iterator[None]:
+        """Measure a pass over the scopes in ``keys`` (everything, if ``whole``)."""
         began = perf_counter()
-        self._taken = self._origins.take_all() if whole else self._origins.take(scopes)
+        self._taken = self._origins.take_all() if whole else self._origins.take(keys)
         self._answered.clear()
         try:
             yield
@@ -49,9 +49,13 @@ class Measure:
             self._taken = {}
         metrics.PASSES.labels(self._device, "everything" if whole else "changed").observe(perf_counter() - began)
 
-    def planned(self, plan: Plan) -> None:
-        """Take a plan that is about to be carried out."""
-        metrics.PLANS.labels(self._device).observe(len(plan.changes))
+    def failed(self) -> None:
+        """Take a failure of the device as a whole."""
+        metrics.DEVICE_FAILURES.labels(self._device).inc()
+
+    def drift(self, things: int) -> None:
+        """Take how many things of ours were found changed."""
+        metrics.DRIFT.labels(self._device).inc(things)
 
     def outcome(self, outcome: Outcome) -> None:
         """Take what became of one change."""
@@ -61,13 +65,12 @@ class Measure:
                 if scope in self._taken:
                     self._answered[scope] = asyncio.get_running_loop().time()
 
-    def applied(self, plan: Plan, *, unknown: Collection[str], again: Collection[Scope]) -> None:
-        """Take the end of a plan: ``unknown`` have an outcome that nobody knows, ``again`` is looked at again for that."""
-        silent = sum(self._counts.values())
-        if silent < len(plan.changes):  # what ended without an outcome
-            for change in plan.changes:
-                if change.identity in unknown:
-                    self._counts[change.action, "unknown"] += 1
+    def applied(self, plan: Plan, *, silent: Collection[str], again: Collection[Scope]) -> None:
+        """Take the end of ``plan``: ``silent`` had no outcome at all; ``again`` is looked at again, to know what stands."""
+        metrics.PLANS.labels(self._device).observe(len(plan.changes))
+        for change in plan.changes if silent else ():
+            if change.identity in silent:
+                self._counts[change.action, "unknown"] += 1
         for (action, result), count in self._counts.items():
             metrics.CHANGES.labels(self._device, action, result).inc(count)
         self._counts.clear()

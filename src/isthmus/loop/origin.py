@@ -8,7 +8,7 @@ was edited are no events of a cluster, and nothing is measured for them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Generic, NamedTuple, TypeVar
@@ -56,11 +56,12 @@ class Origins(Generic[KeyT]):
             for key in keys:
                 self._waiting.setdefault(key, origin)
 
-    def take(self, keys: Iterable[KeyT]) -> dict[KeyT, Origin]:
-        """Take out the origins of ``keys``."""
-        if not self._waiting:
-            return {}
-        return {key: self._waiting.pop(key) for key in keys if key in self._waiting}
+    def take(self, keys: Collection[object]) -> dict[KeyT, Origin]:
+        """Take out the origins of those that are among ``keys``."""
+        found = {key: origin for key, origin in self._waiting.items() if key in keys}
+        for key in found:
+            del self._waiting[key]
+        return found
 
     def take_all(self) -> dict[KeyT, Origin]:
         """Take out every origin."""

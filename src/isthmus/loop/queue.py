@@ -72,9 +72,10 @@ class KeyedQueue(Generic[KeyT]):
     def __len__(self) -> int:
         return len(self._due)
 
-    def oldest(self) -> float:
-        """Return for how long the key that waits longest has been due; 0 while none is."""
-        return max(0.0, self._clock() - min(self._due.values())) if self._due else 0.0
+    def waiting(self) -> tuple[int, float]:
+        """Return how many keys wait, and for how long the one that waits longest has been due (0 while none is)."""
+        oldest = min(self._due.values(), default=float("inf"))
+        return len(self._due), max(0.0, self._clock() - oldest)
 
     def ready(self) -> set[KeyT]:
         """Take every key whose time has come; none waits twice."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from weakref import WeakSet
 
 from isthmus.app.home.objects import HomeObject, projection
@@ -71,6 +71,11 @@ class HomeRegistry:
             )
             for kind in KINDS
         }
+
+    @property
+    def informers(self) -> Mapping[str, Informer[HomeObject]]:
+        """Return the watches by the kind's name, to see how they are."""
+        return self._informers
 
     # --- what is known ------------------------------------------------------------------------------------------
 
