@@ -157,8 +157,8 @@ class RealApi:
             f"--service-account-key-file={keys}",
             f"--service-account-signing-key-file={keys}",
             f"--service-cluster-ip-range={','.join(self._service_cidrs)}",
-            # Both wait for controllers that are not there: a token's secret, a node's lease of the service network.
-            "--disable-admission-plugins=ServiceAccount",
+            # They wait for controllers that are not there: one makes service accounts, one takes a new node's taint off.
+            "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
             "--endpoint-reconciler-type=none",
             "--allow-privileged=true",
         )

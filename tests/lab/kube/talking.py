@@ -63,7 +63,11 @@ class Client:
         data = json.dumps(body) if isinstance(body, dict | list) else body
         query = {name: str(value) for name, value in parameters.items()}
         async with self.session.request(method, path, data=data, headers=headers, params=query) as response:
-            return response.status, json.loads(await response.read())
+            raw = await response.read()
+            try:
+                return response.status, json.loads(raw)
+            except ValueError:
+                return response.status, {"text": raw.decode()}
 
     async def get(self, path: str, **parameters: Any) -> tuple[int, Json]:
         return await self.call("GET", path, **parameters)
@@ -85,6 +89,42 @@ class Client:
 
     async def delete(self, path: str, body: Any = None, **parameters: Any) -> tuple[int, Json]:
         return await self.call("DELETE", path, body, **parameters)
+
+    async def have(self, obj: Json) -> Json:
+        """Create the object, or replace it, then its status if it has one; return it. A definition is served then."""
+        path = path_of(obj)
+        code, made = await self.post(path.rpartition("/")[0], obj)
+        if code == 409:
+            _, there = await self.get(path)
+            meta = {**obj["metadata"], "resourceVersion": there["metadata"]["resourceVersion"]}
+            code, made = await self.put(path, {**obj, "metadata": meta})
+        assert code in (200, 201), made
+        if "status" in obj:
+            code, made = await self.patch(f"{path}/status", {"status": obj["status"]})
+            assert code == 200, made
+        if obj["kind"] == "CustomResourceDefinition":
+            await self.served(obj)
+        return made
+
+    async def served(self, definition: Json) -> None:
+        """Wait until the resources of a definition are there, in discovery too; the real server takes a moment."""
+        spec = definition["spec"]
+        wanted = {version["name"] for version in spec["versions"] if version["served"]}
+        async with asyncio.timeout(10):
+            for version in wanted:
+                while True:
+                    code, found = await self.get(f"/apis/{spec['group']}/{version}")
+                    names = {one["name"] for one in found["resources"]} if code == 200 else set()
+                    if spec["names"]["plural"] in names:
+                        break
+                    await asyncio.sleep(0.01)
+                while (await self.get(f"/apis/{spec['group']}/{version}/{spec['names']['plural']}"))[0] != 200:
+                    await asyncio.sleep(0.01)
+
+    async def version(self) -> int:
+        """Return the present resourceVersion."""
+        _, listed = await self.get("/api/v1/namespaces", limit=1)
+        return int(listed["metadata"]["resourceVersion"])
 
     async def watch(self, path: str, **parameters: Any) -> Watch:
         """Start a watch; it is closed with the client."""
@@ -120,6 +160,22 @@ def config_map(name: str, **metadata: Any) -> Json:
     return {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name, **metadata}}
 
 
+def path_of(obj: Json) -> str:
+    """Return where an object of one of the kinds in these tests is."""
+    collection = {
+        "Node": NODES,
+        "Service": SERVICES,
+        "ConfigMap": MAPS,
+        "Lease": LEASES,
+        "Namespace": "/api/v1/namespaces",
+        "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+        "Pool": "/apis/lab.dev/v1/pools",
+    }[obj["kind"]]
+    meta = obj["metadata"]
+    return f"{collection.replace('/default/', '/' + meta.get('namespace', 'default') + '/')}/{meta['name']}"
+
+
 NODES = "/api/v1/nodes"
 SERVICES = "/api/v1/namespaces/default/services"
 MAPS = "/api/v1/namespaces/default/configmaps"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"

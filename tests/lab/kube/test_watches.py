@@ -6,90 +6,12 @@ import aiohttp
 import pytest
 
 from isthmus.lab.kube import KubeApi
-from lab.kube.talking import MAPS, NODES, Client, Json, config_map, node, until
+from lab.kube.talking import NODES, Client, Json, config_map, node, until
 
 
 @pytest.fixture
 def options() -> Json:
     return {"tls": False, "bookmark_every": 0.05}
-
-
-async def test_changes_arrive_in_order(client: Client, api: KubeApi) -> None:
-    """A watch from a version tells every change after it, with type meta, in order."""
-    api.put(node("before"))
-    watch = await client.watch(NODES, resourceVersion=api.store.rv)
-    api.put(node("a"))
-    api.put(node("a", labels={"x": "y"}))
-    api.delete("Node", "a")
-    kinds, versions = [], []
-    for _ in range(3):
-        kind, obj = await watch.next()
-        assert (obj["kind"], obj["apiVersion"], obj["metadata"]["name"]) == ("Node", "v1", "a")
-        kinds.append(kind)
-        versions.append(int(obj["metadata"]["resourceVersion"]))
-    assert kinds == ["ADDED", "MODIFIED", "DELETED"]
-    assert versions == sorted(set(versions))
-    assert versions[-1] == api.store.rv
-
-
-@pytest.mark.parametrize("version", [{}, {"resourceVersion": "0"}])
-async def test_a_watch_from_nowhere_begins_with_what_is_there(client: Client, api: KubeApi, version: Json) -> None:
-    """Without a version, or from 0, the objects that exist come first as ADDED."""
-    api.put(node("a"))
-    api.put(node("b"))
-    watch = await client.watch(NODES, **version)
-    api.put(node("c"))
-    assert await watch.names(3) == [("ADDED", "a"), ("ADDED", "b"), ("ADDED", "c")]
-
-
-async def test_a_watch_goes_on_from_a_version_of_the_past(client: Client, api: KubeApi) -> None:
-    """What happened since the version is told first, then what happens."""
-    start = api.store.rv
-    api.put(node("a"))
-    api.delete("Node", "a")
-    watch = await client.watch(NODES, resourceVersion=start)
-    api.put(node("b"))
-    assert await watch.names(3) == [("ADDED", "a"), ("DELETED", "a"), ("ADDED", "b")]
-
-
-async def test_selectors_translate_changes(client: Client, api: KubeApi) -> None:
-    """An object that starts to match is ADDED, one that stops is DELETED as it was last, with the new version."""
-    api.put(node("a"))
-    watch = await client.watch(NODES, resourceVersion=api.store.rv, labelSelector="on=1")
-    api.put(node("a", labels={"on": "1"}))
-    api.put(node("a", labels={"on": "1", "more": "1"}))
-    api.put(node("a", labels={"on": "0"}))
-    api.put(node("a", labels={"on": "0", "more": "1"}))
-    api.put(node("a", labels={"on": "1"}))
-    api.delete("Node", "a")
-    events = [await watch.next() for _ in range(5)]
-    assert [kind for kind, _ in events] == ["ADDED", "MODIFIED", "DELETED", "ADDED", "DELETED"]
-    gone = events[2][1]["metadata"]
-    assert gone["labels"] == {"on": "1", "more": "1"}
-    assert int(gone["resourceVersion"]) > int(events[1][1]["metadata"]["resourceVersion"])
-
-
-async def test_the_same_translation_holds_for_the_past(client: Client, api: KubeApi) -> None:
-    """Changes replayed from the history are translated as live ones are."""
-    start = api.store.rv
-    api.put(node("a", labels={"on": "1"}))
-    api.put(node("a"))
-    watch = await client.watch(NODES, resourceVersion=start, labelSelector="on=1")
-    assert await watch.names(2) == [("ADDED", "a"), ("DELETED", "a")]
-
-
-async def test_watches_of_a_name_and_of_a_namespace(client: Client, api: KubeApi) -> None:
-    """A watch is told only of its namespace, and with metadata.name only of that object."""
-    one = await client.watch(MAPS, fieldSelector="metadata.name=b")
-    path = await client.watch(f"{MAPS}/b")
-    space = await client.watch(MAPS)
-    api.put(config_map("b", namespace="kube-system"))
-    api.put(config_map("a"))
-    api.put(config_map("b"))
-    assert await one.names(1) == [("ADDED", "b")]
-    assert await path.names(1) == [("ADDED", "b")]
-    assert await space.names(2) == [("ADDED", "a"), ("ADDED", "b")]
-    assert await one.silent()
 
 
 async def test_bookmarks_move_the_version_on(client: Client, api: KubeApi) -> None:
@@ -106,7 +28,7 @@ async def test_bookmarks_move_the_version_on(client: Client, api: KubeApi) -> No
 
 
 async def test_the_time_of_a_watch_ends_with_a_bookmark(client: Client, api: KubeApi) -> None:
-    """After timeoutSeconds the stream ends cleanly."""
+    """Before a watch ends in time, who allows bookmarks is told how far it has got."""
     watch = await client.watch(NODES, timeoutSeconds="0.2", allowWatchBookmarks="1", resourceVersion=api.store.rv)
     kinds = []
     try:
@@ -114,20 +36,6 @@ async def test_the_time_of_a_watch_ends_with_a_bookmark(client: Client, api: Kub
             kinds.append((await watch.next())[0])
     except EOFError:
         assert set(kinds) == {"BOOKMARK"}
-
-
-async def test_streaming_lists(client: Client, api: KubeApi) -> None:
-    """sendInitialEvents sends the objects, then the annotated bookmark, then changes."""
-    api.put(node("a"))
-    asked = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
-    watch = await client.watch(NODES, **asked)
-    assert await watch.names(1) == [("ADDED", "a")]
-    kind, mark = await watch.next()
-    assert kind == "BOOKMARK"
-    assert mark["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
-    assert mark["metadata"]["resourceVersion"] == str(api.store.rv)
-    code, said = await client.get(NODES, watch=1, **{**asked, "resourceVersionMatch": ""})
-    assert (code, said["details"]["causes"][0]["field"]) == (422, "resourceVersionMatch")
 
 
 async def test_a_server_without_streaming_lists() -> None:

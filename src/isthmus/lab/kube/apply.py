@@ -8,6 +8,7 @@ by item, sets by member, everything else as one piece.
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -17,11 +18,15 @@ from isthmus.lab.kube.kinds import Resource
 from isthmus.lab.kube.managed import Manager, Owned
 from isthmus.lab.kube.metadata import timestamp
 from isthmus.lab.kube.shapes import KEY_DEFAULTS, FieldPath, Shapes
-from isthmus.lab.kube.status import apply_conflict, bad_request
+from isthmus.lab.kube.status import apply_conflict, unread
 
 Json = dict[str, Any]
 
 _MISSING = object()
+
+
+class _Untypable(Exception):
+    """The configuration does not fit the kind's lists."""
 
 
 def merge(live: Any, wanted: Any, path: FieldPath, shapes: Shapes) -> Any:
@@ -54,17 +59,28 @@ def _check_keys(items: list[Any], path: FieldPath, keys: tuple[str, ...]) -> Non
     seen: set[str] = set()
     for index, item in enumerate(items):
         if not isinstance(item, dict):
-            raise bad_request(f"failed to create typed patch object: {where}: element {index}: expected map")
+            raise _Untypable(f"{where}: element {index}: expected map")
         for key in keys:
             if key not in item and key not in KEY_DEFAULTS:
-                raise bad_request(
-                    f"failed to create typed patch object: {where}: element {index}: associative list with keys has an "
-                    f'element that omits key field "{key}" (and doesn\'t have default value)'
-                )
+                detail = f'omits key field "{key}" (and doesn\'t have default value)'
+                raise _Untypable(f"{where}: element {index}: associative list with keys has an element that {detail}")
         name = item_key(item, keys)
         if name in seen:
-            raise bad_request(f"failed to create typed patch object: {where}: duplicate entries for key {name[2:]}")
+            shown_keys = ",".join(f"{key}={json.dumps(item.get(key))}" for key in keys)
+            raise _Untypable(f"{where}: duplicate entries for key [{shown_keys}]")
         seen.add(name)
+
+
+def _with_keys(wanted: Any, path: FieldPath, shapes: Shapes) -> Any:
+    """Return ``wanted`` with the zero values of absent keys, as a Go type of a built-in kind has them."""
+    if isinstance(wanted, dict):
+        return {name: _with_keys(child, (*path, name), shapes) for name, child in wanted.items()}
+    if not isinstance(wanted, list):
+        return wanted
+    zeros: Json = {
+        key: 0 if key in ("port", "containerPort") else "" for key in shapes.at(path).keys if key not in KEY_DEFAULTS
+    }
+    return [{**zeros, **_with_keys(item, path, shapes)} if isinstance(item, dict) else item for item in wanted]
 
 
 def _cut(node: Any, path: Path, fields: FieldPath, shapes: Shapes, keep: set[Path], here: Path) -> Any:
@@ -115,6 +131,8 @@ def apply(
     All objects are in stored form. The outcome carries its ``managedFields``; defaults and validation come after.
     """
     shapes = resource.shapes
+    if not resource.custom:
+        wanted = _with_keys(wanted, (), shapes)
     mine = leaves(wanted, shapes)
     managers = managed.read(live["metadata"]) if live is not None else {}
     who = Manager(manager, "Apply", resource.api_version, subresource)
@@ -130,7 +148,13 @@ def apply(
     for other, path in claims:
         managers[other].paths.discard(path)
 
-    merged: Json = merge(live or {}, wanted, (), shapes)
+    try:
+        merged: Json = merge(live or {}, wanted, (), shapes)
+    except _Untypable as error:
+        # 500 and no reason: the real server takes what it cannot type for a fault of its own.
+        meta = wanted["metadata"]
+        what = f"{meta.get('namespace', '')}/{meta.get('name', '')}; {resource.api_version}, Kind={resource.kind}"
+        raise unread(f"failed to create typed patch object ({what}): {error}") from error
     others: set[Path] = set().union(*(other.paths for other in managers.values()))
     wanted_paths = set(mine)
     # A member stays while somebody still owns something below it; with a member, all below it goes.

@@ -61,5 +61,5 @@ def answer(kinds: Kinds, request: web.Request, parts: list[str]) -> web.Response
                 "paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
             }
     if found is None:
-        raise status.no_such_path()
+        raise status.no_such_page()
     return wire.respond(found)

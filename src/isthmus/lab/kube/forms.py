@@ -32,10 +32,10 @@ def _rows(text: str) -> dict[str, str]:
 
 
 METADATA = _rows("""
-    map metadata metadata.ownerReferences[]
+    map metadata metadata.ownerReferences[] metadata.labels metadata.annotations metadata.managedFields[]
     list metadata.finalizers metadata.ownerReferences metadata.managedFields
     text metadata.name metadata.generateName metadata.namespace metadata.uid metadata.resourceVersion
-    text metadata.finalizers[]
+    text metadata.finalizers[] metadata.labels{} metadata.annotations{}
 """)
 
 _POD = """

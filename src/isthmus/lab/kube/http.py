@@ -105,6 +105,8 @@ class Front:
         ):
             namespace, rest = rest[1], rest[2:]
         resource = self.kinds.find(group, version, rest[0])
+        if resource is None and not self.kinds.is_builtin(group, version):
+            raise status.no_such_page()
         if resource is None or len(rest) > 3 or (namespace and not resource.namespaced):
             raise status.no_such_path()
         name = rest[1] if len(rest) > 1 else ""
@@ -119,10 +121,10 @@ class Front:
     def _verb(request: web.Request, target: Target) -> str:
         watching = request.query.get("watch", "").lower() in ("1", "true")
         match request.method, bool(target.name):
-            case "GET", _ if watching:
-                return "watch"
-            case "GET", named:
-                return "get" if named else "list"
+            case "GET", True:
+                return "get"  # whatever ``watch`` says: one object is watched by a field selector
+            case "GET", False:
+                return "watch" if watching else "list"
             case "POST", False:
                 return "create"
             case "PUT", True:
@@ -180,7 +182,7 @@ class Front:
 
     def _list(self, request: web.Request, target: Target) -> web.Response:
         resource = target.resource
-        query = read_query(resource, request.query, target.name)
+        query = read_query(resource, request.query)
         page = list_page(self.objects.store, resource, target.namespace, query)
         if self.faults.is_emptied(resource.plural):
             page = Page([], page.rv)
@@ -194,7 +196,7 @@ class Front:
 
     async def _watch(self, request: web.Request, target: Target) -> web.StreamResponse:
         resource, store = target.resource, self.objects.store
-        query = read_query(resource, request.query, target.name)
+        query = read_query(resource, request.query)
         form = wire.form(request)
         shown: Representation = JsonForm(resource)
         if form == "metadata":
@@ -223,8 +225,14 @@ class Front:
         query = request.query
         validation = query.get("fieldValidation") or "Warn"
         dry = query.get("dryRun", "")
-        if validation not in ("Ignore", "Warn", "Strict") or dry not in ("", "All"):
-            raise status.bad_request("fieldValidation must be Ignore, Warn or Strict; dryRun must be All")
+        causes = []
+        if dry not in ("", "All"):
+            causes.append(status.unsupported("dryRun", [dry], ("All",)))
+        if validation not in ("Ignore", "Warn", "Strict"):
+            causes.append(status.unsupported("fieldValidation", validation, ("", "Ignore", "Strict", "Warn")))
+        if causes:
+            kind = {"POST": "CreateOptions", "PUT": "UpdateOptions"}.get(request.method, "PatchOptions")
+            raise status.invalid_kind("meta.k8s.io", kind, "", causes)
         agent = request.headers.get("User-Agent", "").partition("/")[0]
         return Options(
             manager=(query.get("fieldManager") or agent or "unknown")[:128],
@@ -292,9 +300,9 @@ class Front:
     async def _deletion(self, request: web.Request) -> tuple[Preconditions, Options]:
         data = await wire.read(request)
         body = wire.parse(data, wire.media_type(request) or wire.JSON) if data.strip() else {}
-        wanted = (body.get("preconditions") or {}) if isinstance(body, dict) else None
+        wanted = body.get("preconditions", {}) if isinstance(body, dict) else None
         if not isinstance(body, dict) or not isinstance(wanted, dict):
-            raise status.bad_request("the request body is no DeleteOptions")
+            raise status.unread("json: cannot unmarshal array into Go value of type v1.DeleteOptions")
         dry = bool(body.get("dryRun")) or request.query.get("dryRun") == "All"
         return (
             Preconditions(str(wanted.get("uid") or ""), str(wanted.get("resourceVersion") or "")),

@@ -176,6 +176,10 @@ class Kinds:
         """Return the resource that a URL names."""
         return self._index.get((group, version, plural))
 
+    def is_builtin(self, group: str, version: str) -> bool:
+        """Say whether a group and version is one of the server's own."""
+        return any((row.group, row.version) == (group, version) for row in self._builtin)
+
     def of_object(self, api_version: str, kind: str) -> Resource | None:
         """Return the resource that an object's own type meta names."""
         for row in self:

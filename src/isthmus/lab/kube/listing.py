@@ -45,12 +45,9 @@ class Query:
     timeout: float = 0.0
 
 
-def read_query(resource: Resource, parameters: Mapping[str, str], name: str = "") -> Query:
-    """Return the parsed parameters; ``name`` narrows the selection to one object. Raises 400."""
-    fields = parameters.get("fieldSelector", "")
-    if name:
-        fields = f"metadata.name={name}" + (f",{fields}" if fields else "")
-    selection = parse(parameters.get("labelSelector", ""), fields, resource.fields)
+def read_query(resource: Resource, parameters: Mapping[str, str]) -> Query:
+    """Return the parsed parameters; raise 400."""
+    selection = parse(parameters.get("labelSelector", ""), parameters.get("fieldSelector", ""), resource.fields)
     initial = parameters.get("sendInitialEvents", "")
     try:
         return Query(
@@ -70,8 +67,8 @@ def read_query(resource: Resource, parameters: Mapping[str, str], name: str = ""
 
 def _number(version: str) -> int:
     if not version.isdecimal():
-        cause = status.bad("resourceVersion", version, f'strconv.ParseUint: parsing "{version}": invalid syntax')
-        raise status.invalid_kind("meta.k8s.io", "ListOptions", "", [cause])
+        why = f'strconv.ParseUint: parsing "{version}": invalid syntax'
+        raise status.unread(str(status.bad("resourceVersion", version, why)))
     return int(version)
 
 

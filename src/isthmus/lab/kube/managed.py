@@ -13,7 +13,6 @@ from typing import Any
 from isthmus.lab.kube.fieldsets import Path, from_fields_v1, leaves, to_fields_v1
 from isthmus.lab.kube.kinds import Resource
 from isthmus.lab.kube.metadata import timestamp
-from isthmus.lab.kube.status import bad_request
 
 Json = dict[str, Any]
 
@@ -59,10 +58,10 @@ def read(meta: Json) -> dict[Manager, Owned]:
 
 
 def write(meta: Json, managers: dict[Manager, Owned]) -> None:
-    """Put the managers into ``metadata``; who owns nothing is left out, but one who applied nothing stays."""
+    """Put the managers into ``metadata``; who owns nothing is left out."""
     entries = []
     for manager, owned in managers.items():
-        if not owned.paths and manager.operation == "Update":
+        if not owned.paths:
             continue
         entry: Json = {
             "manager": manager.name,
@@ -100,10 +99,8 @@ def track(resource: Resource, obj: Json, old: Json | None, manager: str, subreso
 
 
 def keep(meta: Json, old: Json) -> None:
-    """Keep the managers of the old metadata, unless the client sends others; ``[{}]`` forgets them all. Raises 400."""
+    """Keep the managers of the old metadata, unless the client sends others; ``[{}]`` forgets them all."""
     sent = meta.get("managedFields")
-    if sent and not (isinstance(sent, list) and all(isinstance(entry, dict) for entry in sent)):
-        raise bad_request("metadata.managedFields is not a list of objects")
     if sent == [{}]:
         del meta["managedFields"]
     elif not sent and "managedFields" in old:

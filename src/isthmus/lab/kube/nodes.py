@@ -17,6 +17,19 @@ from isthmus.lab.kube.status import Cause, bad, forbidden_field
 Json = dict[str, Any]
 Network = IPv4Network | IPv6Network
 
+# What stands in every Node's status, empty or not: fields without omitempty.
+_NODE_INFO = (
+    "machineID",
+    "systemUUID",
+    "bootID",
+    "kernelVersion",
+    "osImage",
+    "containerRuntimeVersion",
+    "kubeletVersion",
+    "kubeProxyVersion",
+    "operatingSystem",
+    "architecture",
+)
 _SPEC = frozenset(("configSource", "externalID", "podCIDR", "podCIDRs", "providerID", "taints", "unschedulable"))
 
 
@@ -35,15 +48,16 @@ class NodeRule(Plain):
         return [f"spec.{name}" for name in obj.get("spec") or {} if name not in _SPEC]
 
     def prepare(self, obj: Json, old: Json | None) -> None:
-        """Keep ``podCIDR`` and ``podCIDRs`` in step, as the conversion between API versions does."""
+        """Keep ``podCIDR`` and ``podCIDRs`` in step, as the conversion between API versions does; complete the status."""
         spec = obj.setdefault("spec", {})
         single, several = spec.get("podCIDR"), spec.get("podCIDRs")
         if single and (not several or several[0] != single):
             spec["podCIDRs"] = [single]
         elif several and not single:
             spec["podCIDR"] = several[0]
-        if old is None:
-            obj.setdefault("status", {})
+        status = obj.setdefault("status", {})
+        status.setdefault("daemonEndpoints", {"kubeletEndpoint": {"Port": 0}})
+        status["nodeInfo"] = {**dict.fromkeys(_NODE_INFO, ""), **(status.get("nodeInfo") or {})}
 
     def check(self, obj: Json, old: Json | None) -> list[Cause]:
         """Judge the pod CIDRs, and that they and the provider's id stay once set."""

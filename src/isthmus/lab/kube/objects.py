@@ -65,6 +65,15 @@ class JsonForm:
         return record.raw if self._outward is None else msgspec.json.encode(self._outward(record.obj()))
 
 
+class _Undecodable(status.ApiError):
+    """A body that does not fit the kind's Go type: 400, but another refusal where it is the outcome of a patch."""
+
+    def __init__(self, resource: Resource, why: str) -> None:
+        message = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {why}'
+        super().__init__(400, "BadRequest", message)
+        self.why = why
+
+
 class Objects:
     """The objects of one server."""
 
@@ -143,9 +152,15 @@ class Objects:
     ) -> Record:
         """Apply ``change`` to the object as the client sees it, then update."""
         record = self.get(resource, namespace, name)
-        return self.replace(
-            resource, record, self._inward(resource, change(self.show(resource, record)), options), options
-        )
+        changed = change(self.show(resource, record))
+        try:
+            obj = self._inward(resource, changed, options)
+        except _Undecodable as error:
+            raise status.unpatchable(error.why) from error
+        uid, had = obj["metadata"].get("uid"), record.obj()["metadata"]["uid"]
+        if uid not in (None, "", had):
+            raise status.invalid(resource, name, [bad("metadata.uid", uid, "field is immutable")] * 2)
+        return self.replace(resource, record, obj, options)
 
     def apply(
         self, resource: Resource, namespace: str, name: str, body: Json, options: Options
@@ -303,19 +318,13 @@ class Objects:
             obj = without_nulls(obj)
         for form in (METADATA, {} if resource.custom else form_of(resource.bucket)):
             if why := misfit(obj, form, resource.kind):
-                raise self._undecodable(resource, why)
+                raise _Undecodable(resource, why)
         if options.validation != "Ignore":
             unknown = [f'unknown field "{path}"' for path in resource.rule.unknown(obj)]
             if unknown and options.validation == "Strict":
-                raise self._undecodable(resource, "strict decoding error: " + ", ".join(unknown))
+                raise _Undecodable(resource, "strict decoding error: " + ", ".join(unknown))
             options.warnings.extend(unknown)
         return resource.inward(obj) if resource.inward is not None else obj
-
-    @staticmethod
-    def _undecodable(resource: Resource, why: str) -> status.ApiError:
-        return status.bad_request(
-            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {why}'
-        )
 
     @staticmethod
     def _judge(resource: Resource, obj: Json, old: Json | None) -> None:
@@ -344,8 +353,7 @@ class Objects:
                 details={"name": namespace, "kind": "namespaces"},
             )
         if b'"deletionTimestamp"' in found.raw and found.obj()["metadata"].get("deletionTimestamp"):
-            why = f"unable to create new content in namespace {namespace} because it is being terminated"
-            raise status.denied(resource, name, why)
+            raise status.terminating(resource, name, namespace)
 
 
 def held(obj: Json) -> bool:

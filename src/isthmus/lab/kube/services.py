@@ -82,9 +82,13 @@ class ServiceRule(Plain):
     def unknown(self, obj: Json) -> list[str]:
         """Know the fields of ``spec`` and of its ports."""
         spec = obj.get("spec") or {}
-        found = [f"spec.{name}" for name in spec if name not in _SPEC]
-        for index, port in enumerate(spec.get("ports") or []):
-            found += [f"spec.ports[{index}].{name}" for name in port if name not in _PORT]
+        found = []
+        for name, value in spec.items():  # in the order of the document
+            if name not in _SPEC:
+                found.append(f"spec.{name}")
+            elif name == "ports":
+                for index, port in enumerate(value or []):
+                    found += [f"spec.ports[{index}].{key}" for key in port if key not in _PORT]
         return found
 
     def prepare(self, obj: Json, old: Json | None) -> None:

@@ -1,9 +1,9 @@
 """How lists and maps merge: by keys, as sets, or as one piece.
 
 Server-side apply and strategic merge patch both need it and do not agree: ports of a Service are keyed by port *and*
-protocol in the one and by port alone in the other; taints are atomic in the one and keyed in the other. The built-in rows
-are those of the comments ``+listType``, ``+mapType`` and ``patchMergeKey`` in k8s.io/api; a custom resource's come from
-its schema. A path here is the names of fields from the root, with list items left out.
+protocol in the one and by port alone in the other. The built-in rows are those of the comments ``+listType``,
+``+mapType`` and ``patchMergeKey`` in k8s.io/api; a custom resource's come from its schema. A
+path here is the names of fields from the root, with list items left out.
 """
 
 from __future__ import annotations
@@ -65,7 +65,6 @@ _BUILTIN: dict[str, dict[str, Shape]] = {
         **_META,
         **_CONDITIONS,
         "spec.podCIDRs": Shape(is_set=True),
-        "spec.taints": Shape(merge_key="key"),
         "status.addresses": Shape(("type",), merge_key="type"),
     },
     "services": {

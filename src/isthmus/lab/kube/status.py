@@ -41,22 +41,26 @@ class ApiError(KubeError):
         details: dict[str, Any] | None = None,
         retry_after: int | None = None,
         continue_token: str = "",
+        plain: bool = False,
     ) -> None:
         super().__init__(message, status=code, reason=reason)
         self.message = message
         self.details = details
         self.retry_after = retry_after
         self.continue_token = continue_token
+        self.plain = plain  # told as text, not as a Status
 
     def body(self) -> dict[str, Any]:
         """Return the Status object."""
-        body: dict[str, Any] = {**type_meta, "status": "Failure", "message": self.message, "reason": self.reason}
+        body: dict[str, Any] = {**type_meta, "status": "Failure", "message": self.message}
+        if self.reason:
+            body["reason"] = self.reason
         if self.continue_token:
             body["metadata"] = {"continue": self.continue_token}
         details = dict(self.details or {})
         if self.retry_after is not None:
             details["retryAfterSeconds"] = self.retry_after
-        if details:
+        if details or self.details is not None:
             body["details"] = details
         body["code"] = self.status
         return body
@@ -130,7 +134,12 @@ def not_found(resource: Named, name: str) -> ApiError:
 
 def no_such_path() -> ApiError:
     """Return 404 for a path that names no resource."""
-    return ApiError(404, "NotFound", "the server could not find the requested resource")
+    return ApiError(404, "NotFound", "the server could not find the requested resource", details={})
+
+
+def no_such_page() -> ApiError:
+    """Return the 404 of a path below no API: text, and no Status, as whoever asks too early for a custom resource sees."""
+    return ApiError(404, "NotFound", "404 page not found", plain=True)
 
 
 def already_exists(resource: Named, name: str) -> ApiError:
@@ -173,7 +182,7 @@ def invalid(resource: Named, name: str, causes: list[Cause]) -> ApiError:
 
 def invalid_kind(group: str, kind: str, name: str, causes: list[Cause]) -> ApiError:
     """Return 422 for a kind that is no resource, such as ``ListOptions``."""
-    said = [str(cause) for cause in causes]
+    said = list(dict.fromkeys(str(cause) for cause in causes))
     shown = said[0] if len(said) == 1 else "[" + ", ".join(said) + "]"
     details: dict[str, Any] = {"name": name} if name else {}
     if group:
@@ -193,10 +202,32 @@ def unauthorized() -> ApiError:
     return ApiError(401, "Unauthorized", "Unauthorized")
 
 
+def unread(message: str) -> ApiError:
+    """Return 500 without a reason: what the real server says when its own reading fails, where one would expect 400."""
+    return ApiError(500, "", message)
+
+
+def unpatchable(why: str) -> ApiError:
+    """Return 422 for a patch whose outcome cannot be decoded; the real server shows all of the outcome in between."""
+    cause = Cause("FieldValueInvalid", f"Invalid value: {why}", "patch")
+    message = f' "" is invalid: {cause}'
+    return ApiError(422, "Invalid", message, details={"causes": _causes([cause])})
+
+
 def denied(resource: Named, name: str, why: str) -> ApiError:
     """Return 403."""
     subject = f'{resource.group_resource} "{name}"' if name else resource.group_resource
     return ApiError(403, "Forbidden", f"{subject} is forbidden: {why}", details=_details(resource, name))
+
+
+def terminating(resource: Named, name: str, namespace: str) -> ApiError:
+    """Return 403 for a create in a namespace that is being deleted."""
+    error = denied(
+        resource, name, f"unable to create new content in namespace {namespace} because it is being terminated"
+    )
+    cause = Cause("NamespaceTerminating", f"namespace {namespace} is being terminated", "metadata.namespace")
+    error.details = {**(error.details or {}), "causes": _causes([cause])}
+    return error
 
 
 def method_not_allowed() -> ApiError:

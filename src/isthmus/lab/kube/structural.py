@@ -118,11 +118,12 @@ def _join(path: str, key: Any) -> str:
 def unknown_fields(schema: Json, value: Any, path: str = "", *, root: bool = True) -> list[str]:
     """Return the paths of fields that the schema does not know."""
     found: list[str] = []
-    if isinstance(value, dict):
-        found += [_join(path, name) for name in value if not _known(schema, name, root=root)]
-    for key, child_schema, child in _children(schema, value):
-        if not (root and key in _TYPE_META):
-            found += unknown_fields(child_schema, child, _join(path, key), root=False)
+    children = {key: (child_schema, child) for key, child_schema, child in _children(schema, value)}
+    for key in value if isinstance(value, dict) else children:  # in the order of the document
+        if isinstance(value, dict) and not _known(schema, key, root=root):
+            found.append(_join(path, key))
+        elif key in children and not (root and key in _TYPE_META):
+            found += unknown_fields(*children[key], _join(path, key), root=False)
     return found
 
 
@@ -181,7 +182,8 @@ def _cause(error: ValidationError, path: str) -> Cause:
         case "minItems":
             return bad(path, len(instance), f"{path} in body should have at least {said} items")
         case "format":
-            return bad(path, instance, f'{path} in body must be of type {said}: "{instance}"')
+            message = f'Invalid value: "{instance}": {path} in body must be of type {said}: "{instance}"'
+            return Cause("FieldValueTypeInvalid", message, path)
         case "oneOf":
             return bad(path, "", f'"{path}" must validate one and only one schema (oneOf)')
         case "anyOf":

@@ -21,7 +21,7 @@ def table(resource: Resource, records: Iterable[Record], meta: Json, *, include:
     rows = []
     for record in records:
         obj = record.obj()
-        row: Json = {"cells": chosen.cells(obj, now)}
+        row: Json = {"cells": chosen.cells(obj, now), "object": None}
         if include == "Object":
             row["object"] = {"kind": resource.kind, "apiVersion": resource.api_version, **obj}
         elif include != "None":
@@ -36,7 +36,7 @@ def table(resource: Resource, records: Iterable[Record], meta: Json, *, include:
             "kind": "Table",
             "apiVersion": "meta.k8s.io/v1",
             "metadata": meta,
-            "columnDefinitions": chosen.columns if columns else [],
+            "columnDefinitions": chosen.columns if columns else None,
             "rows": rows,
         }
     )

@@ -114,7 +114,9 @@ def respond(body: bytes | Json, code: int = 200, warnings: Sequence[str] = (), m
 
 
 def respond_error(error: ApiError) -> web.Response:
-    """Return an error's Status."""
+    """Return an error's Status, or the text of one that has none."""
+    if error.plain:
+        return web.Response(text=f"{error.message}\n", status=error.status)
     response = respond(error.body(), error.status)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)

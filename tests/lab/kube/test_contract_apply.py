@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from isthmus.lab.kube.fieldsets import from_fields_v1, to_fields_v1
+from lab.kube.definitions import definition, pool
 from lab.kube.talking import NODES, SERVICES, Client, Json, node
 
 
@@ -65,7 +66,7 @@ async def test_an_update_takes_fields_over(client: Client) -> None:
     await apply(client, labels(x="1"), "one")
     _, told = await client.patch(f"{NODES}/a", {"metadata": {"labels": {"x": "2"}}}, fieldManager="hand")
     assert owners(told)[("hand", "Update")] == {"f:metadata": {"f:labels": {"f:x": {}}}}
-    assert owners(told)[("one", "Apply")] == {}
+    assert ("one", "Apply") not in owners(told)
     code, said = await apply(client, labels(x="1"), "one")
     assert code == 409
     assert said["message"] == 'Apply failed with 1 conflict: conflict with "hand" using v1: .metadata.labels.x'
@@ -133,17 +134,32 @@ async def test_a_version_in_the_configuration_is_held(client: Client) -> None:
 
 
 async def test_what_cannot_be_applied(client: Client) -> None:
-    """Without a manager 422; without kind, with managedFields, for another name, or with a keyless item 400."""
+    """Without a manager 422; without kind, with managedFields, or for another name 400."""
     code, said = await client.patch(f"{NODES}/a", labels(), "apply")
     assert (code, said["details"]["causes"][0]["field"]) == (422, "fieldManager")
     assert (await apply(client, {"metadata": {"name": "a"}}, "one"))[0] == 400
     assert (await apply(client, node("b"), "one"))[0] == 400
     assert (await apply(client, node("a", managedFields=[{"manager": "x"}]), "one"))[0] == 400
-    keyless = {**node("a"), "status": {"conditions": [{"status": "True"}]}}
-    code, said = await apply(client, keyless, "one")
-    assert code == 400
-    assert 'omits key field "type"' in said["message"]
     assert (await client.patch(f"{NODES}/a", {}, force="true", fieldManager="x"))[0] == 422
+
+
+async def test_items_without_their_key(client: Client) -> None:
+    """An item of a built-in kind has its key, if only the empty one; one of a custom kind must name it, or it is 500."""
+    await client.have(node("a"))
+    keyless = {**node("a"), "status": {"conditions": [{"status": "True"}]}}
+    code, told = await apply(client, keyless, "one", f"{NODES}/a/status")
+    assert (code, told["status"]["conditions"][0]["type"]) == (200, "")
+    await client.have(definition())
+    for rules, why in (
+        ([{"weight": 2}], 'element 0: associative list with keys has an element that omits key field "name" '
+         "(and doesn't have default value)"),
+        ([{"name": "q"}, {"name": "q"}], 'duplicate entries for key [name="q"]'),
+    ):  # fmt: skip
+        code, said = await apply(client, pool("a", rules=rules), "one", "/apis/lab.dev/v1/pools/a")
+        assert (code, "reason" in said) == (500, False)
+        assert said["message"] == (
+            f"failed to create typed patch object (/a; lab.dev/v1, Kind=Pool): .spec.rules: {why}"
+        )
 
 
 async def test_apply_reads_yaml_and_dry_runs(client: Client) -> None:
@@ -165,7 +181,7 @@ async def test_managed_fields_can_be_rewritten(client: Client) -> None:
     reset = [{"op": "replace", "path": "/metadata/managedFields", "value": [{}]}]
     _, told = await client.patch(f"{NODES}/a", reset, "json")
     assert "managedFields" not in told["metadata"]
-    assert (await client.patch(f"{NODES}/a", {"metadata": {"managedFields": "x"}}))[0] == 400
+    assert (await client.patch(f"{NODES}/a", {"metadata": {"managedFields": "x"}}))[0] == 422
 
 
 def test_field_sets_survive_their_written_form() -> None:
