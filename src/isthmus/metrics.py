@@ -179,6 +179,11 @@ DEVICE_HELD = Family(
     "Changes that wait for knowledge, consent or policy, by action (create, update, delete).",
     ("device", "action"),
 )
+DEVICE_DRIFTED = Family(
+    "isthmus_device_drifted",
+    "Things that somebody else changed and spec.drift leaves so, by it.",
+    ("device", "answer"),
+)
 DEVICE_TENURE = Family("isthmus_device_tenure", "1 while this process may write to the device.", ("device",))
 LEADER = Family("isthmus_leader", "1 while this process leads; always 1 where there is no election.")
 DEVICE_QUEUE = Family("isthmus_device_queue_length", "Keys that wait to be looked at, due or not.", ("device",))

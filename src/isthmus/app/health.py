@@ -105,6 +105,8 @@ class ControllerHealth:
             held = Counter(item.change.action for item in worker.planner.held.values())
             for action in ("create", "update", "delete"):
                 yield metrics.DEVICE_HELD, (name, action), held[action]
+            yield metrics.DEVICE_DRIFTED, (name, "alert"), len(status.drifts)
+            yield metrics.DEVICE_DRIFTED, (name, "ignore"), status.ignored
             yield metrics.DEVICE_TENURE, (name,), float(worker.may_write())
             yield metrics.DEVICE_QUEUE, (name,), length
             yield metrics.DEVICE_QUEUE_AGE, (name,), age

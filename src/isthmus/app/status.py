@@ -137,7 +137,12 @@ def _device(fleet: Fleet, name: str) -> dict[str, Any]:
 def _message(status: DeviceStatus) -> str:
     if status.in_sync:
         return "in sync"
-    counts = ((len(status.conflicts), "in conflict"), (len(status.refusals), "refused"), (len(status.held), "held"))
+    counts = (
+        (len(status.conflicts), "in conflict"),
+        (len(status.drifts), "drifted"),
+        (len(status.refusals), "refused"),
+        (len(status.held), "held"),
+    )
     return ", ".join(f"{count} {what}" for count, what in counts if count) or "working"
 
 

@@ -91,7 +91,7 @@ def _print(by_kind: dict[str, dict[str, Any]], newest: float) -> None:
 
 
 def _remarks(by_kind: dict[str, dict[str, Any]]) -> list[tuple[str, str, str, str]]:
-    labels = ("problems", "conflicts", "refused", "held", "waiting", "silent", "skipped", "failing")
+    labels = ("problems", "conflicts", "refused", "drifted", "held", "waiting", "silent", "skipped", "failing")
     found = []
     for kind, objects in by_kind.items():
         for name, value in objects.items():
@@ -105,7 +105,7 @@ def _remarks(by_kind: dict[str, dict[str, Any]]) -> list[tuple[str, str, str, st
 def _well(by_kind: dict[str, dict[str, Any]]) -> bool:
     watched = [*by_kind.get("KubeCluster", {}).values(), *by_kind.get("EdgeDevice", {}).values()]
     problems = any(value.get("problems") for value in by_kind.get("Controller", {}).values())
-    troubles = ("conflicts", "refused", "held", "waiting", "silent")
+    troubles = ("conflicts", "refused", "drifted", "held", "waiting", "silent")
     devices_and_links = [*by_kind.get("EdgeDevice", {}).values(), *by_kind.get("ClusterLink", {}).values()]
     troubled = any(value.get(trouble) for value in devices_and_links for trouble in troubles)
     return not problems and not troubled and all(value.get("inSync") for value in watched)

@@ -31,7 +31,8 @@ SAID: dict[str, dict[str, Any]] = {
     },
     "EdgeDevice": {
         "reachable": True, "inSync": True, "drift": 2, "message": "in sync", "plan": None,
-        "conflicts": [], "refused": [], "held": [], "counts": {"conflicts": 0, "refused": 0, "held": 0},
+        "conflicts": [], "refused": [], "held": [], "drifted": [],
+        "counts": {"conflicts": 0, "refused": 0, "held": 0, "drifted": 0},
     },
     "ClusterLink": {
         "path": "direct", "why": "answers", "tried": [], "nodesJoined": 2, "nodesWaiting": 0, "waiting": [],

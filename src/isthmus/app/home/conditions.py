@@ -10,6 +10,7 @@ device   Reachable    the device answers
 device   InSync       it holds exactly what it should
 device   Conflicts    something foreign stands where ours should
 device   Held         changes wait for knowledge, consent or policy
+device   Drift        somebody else changed what is ours, and spec.drift leaves it so
 link     Joined       a path is chosen and every node that takes part is reached
 ======== ============ ==================================================================
 
@@ -104,12 +105,19 @@ def _device(said: Mapping[str, Any]) -> list[Statement]:
         if counts["held"]
         else Statement("Held", "False", "NothingHeld")
     )
+    found.append(
+        Statement("Drift", "True", "DriftFound", _listed(counts["drifted"], said["drifted"]))
+        if counts["drifted"]
+        else Statement("Drift", "False", "NoDrift")
+    )
     return found
 
 
 def _out_of_sync(said: Mapping[str, Any]) -> tuple[str, str]:
     if not said["reachable"]:
         return "Unreachable", said["message"]
+    if said["drifted"]:
+        return "DriftFound", _listed(said["counts"]["drifted"], said["drifted"])
     for word, reason in (("held", "ChangesHeld"), ("conflicts", "ConflictsFound"), ("refused", "ChangesRefused")):
         if said[word]:
             return reason, _listed(said["counts"][word], said[word])
