@@ -87,6 +87,12 @@ DRIFT = Counter(
     ("device",),
     registry=REGISTRY,
 )
+TAKEOVERS = Counter(
+    "isthmus_vip_takeovers_total",
+    "VIPs that a device answers for since another one that shares its segment does not.",
+    ("device",),
+    registry=REGISTRY,
+)
 DEVICE_FAILURES = Counter(
     "isthmus_device_failures_total",
     "How often a device as a whole failed, each unsuccessful attempt counted.",

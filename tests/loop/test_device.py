@@ -8,12 +8,15 @@ from ipaddress import ip_address, ip_interface
 import pytest
 
 from core.rig import NOW, Rig, endpoints, node, service, vip
+from isthmus.core.services import answered
 from isthmus.model.facts import Endpoint
 from isthmus.model.plan import Scope
 from isthmus.model.resources import Route, Tunnel
 
 from .bench import ROUTE, Bench, events, small, story
 from .clock import START, now, virtually
+
+VIP = ip_address("192.0.2.100")
 
 
 def test_start_and_changes() -> None:
@@ -23,8 +26,9 @@ def test_start_and_changes() -> None:
         async with bench.running():
             await bench.settled()
             assert set(bench.driver.resources) == {ROUTE, "vip 192.0.2.100", "virtual-server 192.0.2.100:80/tcp"}
-            assert bench.worker.serves(Scope("service", "lab", "shop/web"))
-            assert not bench.worker.serves(Scope("service", "lab", "shop/none"))
+            planner = bench.worker.planner
+            assert answered(planner.wishes.of(Scope("service", "lab", "shop/web")), planner.observed) == {VIP: True}
+            assert answered(planner.wishes.of(Scope("service", "lab", "shop/none")), planner.observed) == {}
             observes, writes = bench.driver.observes, bench.driver.writes
             bench.put(node("n1", "192.0.2.12", "10.244.1.0/24"))
             await bench.until(lambda: bench.driver.writes > writes)

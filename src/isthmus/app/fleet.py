@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
@@ -11,6 +13,8 @@ from isthmus import metrics
 from isthmus.app.drivers import DRIVERS, UNFENCED, DriverFactory, Wiring
 from isthmus.core.ground import Ground
 from isthmus.core.planner import DevicePlanner
+from isthmus.core.services import answered
+from isthmus.core.standing import stirred
 from isthmus.core.world import World
 from isthmus.drivers.base import ProbeResult, ProbeTarget
 from isthmus.errors import DeviceUnreachable
@@ -20,6 +24,7 @@ from isthmus.model.facts import DeviceFacts
 from isthmus.model.kinds import EdgeDevice
 from isthmus.model.plan import Plan, Scope
 from isthmus.model.resources import VirtualServer
+from isthmus.telemetry import get_logger
 
 _GRACE = 10.0
 """Seconds that a device has to finish the change under way when its worker ends."""
@@ -71,6 +76,7 @@ class Fleet:
         self._drivers = drivers
         self._wiring = wiring
         self._crashed = crashed
+        self._log = get_logger("app")
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self._facts: dict[str, DeviceFacts] = {}
         self._made_for: dict[str, EdgeDevice] = {}
@@ -120,6 +126,8 @@ class Fleet:
         self._made_for.pop(name, None)
         await self._finish(worker, task)
         metrics.forget("device", name)
+        self._world.sights.forget(name)
+        self._hand_on_sights()
 
     @staticmethod
     async def _finish(worker: DeviceWorker, task: asyncio.Task[None]) -> None:
@@ -165,10 +173,11 @@ class Fleet:
         return Ground(self._world, kinds[0], kinds[1], worker.planner.facts)
 
     def serves(self, scope: Scope) -> bool:
-        """Say whether some device carries out all that ``scope`` wants."""
-        return any(
-            self.workers[device].serves(scope) for device in self._world.devices_of(scope) if device in self.workers
-        )
+        """Say whether for each address of a Service some device answers and carries out all that ``scope`` wants of it."""
+        planners = [self.workers[name].planner for name in self._world.devices_of(scope) if name in self.workers]
+        found = [answered(planner.wishes.of(scope), planner.observed) for planner in planners]
+        addresses = {address for one in found for address in one}
+        return bool(addresses) and all(any(one.get(address) for one in found) for address in addresses)
 
     def has_members(self, scopes: Iterable[Scope]) -> bool:
         """Say whether some virtual server that ``scopes`` want has a member."""
@@ -202,10 +211,23 @@ class Fleet:
 
     def _after_pass(self, worker: DeviceWorker, scopes: Collection[Scope]) -> None:
         name = worker.planner.device
+        if worker.status.error and not worker.status.reachable:
+            self._world.sights.silent(name, time.time())
+        self._hand_on_sights()
         if self._facts.get(name) != _places(worker.planner.facts):
             self._facts[name] = _places(worker.planner.facts)
             self._moved(name)
         self._passed(name, scopes)
+
+    def _hand_on_sights(self) -> None:
+        """Have others look again where what a device showed is what their plans rest on; say which VIPs have moved."""
+        for device, scopes in stirred(self._world).items():
+            if device in self.workers:
+                self.workers[device].dirty(scopes)
+        moves = Counter((move.before, move.after) for move in self._world.sights.take_moves())
+        for (before, after), count in sorted(moves.items()):
+            metrics.TAKEOVERS.labels(after).inc(count)
+            self._log.warning("VIPs taken over", device=after, before=before, vips=count)
 
 
 def _other_way(made: EdgeDevice, device: EdgeDevice | None) -> bool:

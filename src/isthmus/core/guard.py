@@ -49,7 +49,8 @@ class Knowledge(msgspec.Struct, frozen=True):
     ``owners``: the scopes that last wanted it, as recorded. ``doubt(scope)``: why that scope cannot be judged now, or
     none; consent does not help against ignorance. ``absent(scope)``: why its end looks like an accident (its link is
     gone from the configuration), or none; consent helps. ``general``: why a thing with no recorded owner cannot be
-    judged, or none. ``ordered(scope)``: a person ordered its end, which is consent for it.
+    judged, or none. ``ordered(scope)``: a person ordered its end, which is consent for it. ``moves(change)``: it is wanted
+    on another device instead, so nothing is lost.
     """
 
     owners: Mapping[str, tuple[Scope, ...]]
@@ -57,6 +58,7 @@ class Knowledge(msgspec.Struct, frozen=True):
     absent: Callable[[Scope], str | None]
     general: str | None
     ordered: Callable[[Scope], bool]
+    moves: Callable[[Change], bool] = lambda change: False
 
     def why_not(self, scopes: tuple[Scope, ...], consent: bool) -> str | None:
         """Return why a delete for ``scopes`` must wait, or none."""
@@ -93,7 +95,7 @@ def judge(
             continue
         reason = knowledge.why_not(scopes, consent)
         if reason is None:
-            counted.append(change)
+            (free if knowledge.moves(change) else counted).append(change)
         else:
             held.append(Held(change, reason))
     allowance = max(limits.floor, int(limits.share * owned))

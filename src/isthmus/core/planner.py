@@ -23,11 +23,13 @@ from isthmus.core.ground import Ground
 from isthmus.core.joined import JoinedNodes
 from isthmus.core.known import Known
 from isthmus.core.paths import PATHS
+from isthmus.core.sights import held_in
+from isthmus.core.standing import moves
 from isthmus.core.wishes import Verdict
 from isthmus.core.world import World
 from isthmus.model.facts import DeviceFacts
 from isthmus.model.plan import Change, Conflict, Held, Plan, Refusal, Scope
-from isthmus.model.resources import AnyResource, Tunnel, VirtualServer
+from isthmus.model.resources import AnyResource, Tunnel, VirtualAddress, VirtualServer
 
 
 class Spelled(Protocol):
@@ -91,6 +93,11 @@ class DevicePlanner(Findings):
             self.foreign.update(foreign)
         if facts is not None:
             self.facts = facts
+        if identities is None:
+            self.world.sights.saw(self.device, facts, held_in(resources.values()))
+        else:
+            for identity in identities:
+                self.world.sights.saw_one(self.device, identity, self.observed.get(identity))
 
     def carried_out(self, change: Change, now: float) -> None:
         """Take the news that ``change`` stands on the device."""
@@ -101,11 +108,14 @@ class DevicePlanner(Findings):
             self.adoptions.carried_out(change.identity)
         if change.after is not None:
             self.observed[change.identity] = change.after
+            self.world.sights.saw_one(self.device, change.identity, change.after)
             return
         self.observed.pop(change.identity, None)
         self.owners.pop(change.identity, None)
-        if not (change.scopes and all(self.known.ordered(scope) for scope in change.scopes)):
+        ordered = change.scopes and all(self.known.ordered(scope) for scope in change.scopes)
+        if not ordered and not moves(self.world, self.device, change, now):
             self.window.add(now, 1)
+        self.world.sights.saw_one(self.device, change.identity, None)
 
     def remember(self, recorded: Iterable[AnyResource]) -> None:
         """Take what was written down of the device before a restart; one with nothing of ours on it has booted since."""
@@ -310,7 +320,9 @@ class DevicePlanner(Findings):
                 self._disown(identity)
             standing = self.observed.get(identity)
             resource = spelled.resources.get(identity)
-            drift = self.left.judge(identity, resource, standing, policy)
+            # That a VIP lapsed is its own nature, and no hand of somebody else's.
+            lapsing = isinstance(resource, VirtualAddress) and resource.lapses
+            drift = None if lapsing else self.left.judge(identity, resource, standing, policy)
             step = compare(identity, verdict, resource, standing, self._others)
             if standing is not None and self._taken(standing) is not None:
                 step = Change("delete", identity, standing, None)
@@ -386,6 +398,7 @@ class DevicePlanner(Findings):
             self.known.absent,
             next(map(self._crashed, self.crashes), None) or self.known.general(),
             self.known.ordered,
+            lambda change: moves(self.world, self.device, change, now),
         )
         kind = self.world.devices.get(self.device)
         owned = len(self.observed)

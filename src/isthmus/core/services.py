@@ -17,12 +17,13 @@ Sources: discovery/v1 EndpointConditions; KEP-1669 for terminating endpoints as 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 
 from isthmus.core.ground import Desired, Ground
+from isthmus.core.standing import standing
 from isthmus.model.facts import Endpoint, ServiceFacts, ServicePort, SliceFacts
 from isthmus.model.kinds import KubeCluster
-from isthmus.model.resources import IPAddress, Member, VirtualAddress, VirtualServer
+from isthmus.model.resources import AnyResource, IPAddress, Member, VirtualAddress, VirtualServer
 
 Joined = Callable[[str, int], bool]
 """Whether the pods of a node (by name) are reachable in an IP version."""
@@ -45,6 +46,16 @@ def not_ours(service: ServiceFacts, cluster: KubeCluster) -> str | None:
     return None if found == ours else f"its loadBalancerClass is {found}, and ours is {ours}"
 
 
+def answered(wanted: Mapping[str, AnyResource], observed: Container[str]) -> dict[IPAddress, bool]:
+    """Return for each address in a Service's wishes on one device whether it answers there, with all that is wanted of it."""
+    found: dict[IPAddress, bool] = {}
+    here = {one.address for one in wanted.values() if isinstance(one, VirtualAddress)}
+    for identity, one in wanted.items():
+        if isinstance(one, VirtualAddress | VirtualServer):
+            found[one.address] = found.get(one.address, one.address in here) and identity in observed
+    return found
+
+
 def for_service(
     ground: Ground,
     service: ServiceFacts,
@@ -61,7 +72,7 @@ def for_service(
     for address in ground.world.addresses_of(holder):
         version = address.version
         if service.ports:
-            desired.want(VirtualAddress(address, _segment(ground, address)))
+            _answer(ground, address, now, desired)
         sender = source(version)
         for port in service.ports:
             members = _members(ground, service, port, version, slices, joined, now, desired)
@@ -75,6 +86,19 @@ def for_service(
                     algorithm="source-hash" if service.session_affinity else "round-robin",
                 )
             )
+
+
+def _answer(ground: Ground, address: IPAddress, now: float, desired: Desired) -> None:
+    """Add the VIP itself, where this device is the one to answer for it."""
+    link = _segment(ground, address)
+    found = standing(ground.world, ground.cluster.name, address, now) if link != "lo" else None
+    if found is None:
+        desired.want(VirtualAddress(address, link))
+        return
+    if found.recheck is not None:
+        desired.look_again(found.recheck)
+    if found.wants(ground.device_name):
+        desired.want(VirtualAddress(address, link, found.lapses))
 
 
 def _segment(ground: Ground, address: IPAddress) -> str:

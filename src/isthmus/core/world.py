@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias, cast
 import msgspec
 
 from isthmus.core.adopt import Adoptions
+from isthmus.core.sights import Sights
 from isthmus.model.facts import NamespaceFacts, NodeFacts, ObjectKey, ServiceFacts, SliceFacts
 from isthmus.model.kinds import AddressPool, ClusterLink, EdgeDevice, KubeCluster, VirtualIP
 from isthmus.model.plan import Scope
@@ -145,6 +146,7 @@ class World:
         self.choices: dict[str, Choice] = {}
         self.device_addresses: dict[tuple[str, str], tuple[IPInterface, ...]] = {}
         self.adoptions: dict[str, Adoptions] = {}
+        self.sights = Sights()
         self.config_doubt: str | None = "the configuration has not been read yet"
         self.releases = 0
         self._held: dict[Holder, set[str]] = {}
@@ -179,7 +181,9 @@ class World:
                 del self._held[old]
         if vip is None:
             self.releases += 1
-            self.vips.pop(name, None)
+            gone = self.vips.pop(name, None)
+            if gone is not None:
+                self.sights.released(gone.spec.address)
         else:
             self.vips[name] = vip
             holder = _holder(vip)

@@ -23,6 +23,7 @@ from isthmus.core.planner import DevicePlanner
 from isthmus.core.restore import restoring
 from isthmus.drivers.base import Driver, Outcome
 from isthmus.errors import IsthmusError, StateError
+from isthmus.loop.contested import AGAIN, Contested
 from isthmus.loop.device_status import DeviceStatus, moved_away
 from isthmus.loop.handing_over import outcomes
 from isthmus.loop.measure import Measure
@@ -76,6 +77,7 @@ class DeviceWorker:
         self._clock = clock
         self._tenure: Tenure = tenure if tenure is not None else Always()
         self._may_restore = may_restore if may_restore is not None else self._tenure.holds
+        self._contested = Contested(planner)
         self._queue: KeyedQueue[Scope | Whole] = KeyedQueue()
         self.waiting, self.may_write = self._queue.waiting, self._tenure.holds
         self._log = get_logger("loop").bind(device=planner.device)
@@ -102,11 +104,6 @@ class DeviceWorker:
     def look_at_everything(self, delay: float = 0.0) -> None:
         """Ask for a full pass."""
         self._queue.add(Whole.EVERYTHING, delay)
-
-    def serves(self, scope: Scope) -> bool:
-        """Say whether everything ``scope`` wants stands on the device as of the last pass (and it wants something)."""
-        wanted = self.planner.wishes.of(scope)
-        return bool(wanted) and all(identity in self.planner.observed for identity in wanted)
 
     async def run(self) -> None:
         """Work until cancelled or :meth:`stop`; a failing device is logged once when it fails and once when it recovers.
@@ -259,11 +256,9 @@ class DeviceWorker:
         """Say whether the device is not known to hold all it should; what could not be worked out yet is not known."""
         planner = self.planner
         unknown = planner.unread or planner.crashes
-        return bool(unknown or planner.held or planner.device_refusals) or self._in_the_way()
-
-    def _in_the_way(self) -> bool:
-        """Say whether a foreign thing stands where one of ours should; that two scopes of ours disagree is no such case."""
-        return any(identity not in self.planner.observed for identity in self.planner.conflicts)
+        # A foreign thing where one of ours should stand; that two scopes of ours disagree is no such case.
+        in_the_way = any(identity not in planner.observed for identity in planner.conflicts)
+        return bool(unknown or planner.held or planner.device_refusals or in_the_way)
 
     def _wake_for_rechecks(self, now: float) -> None:
         """See to it that there is a pass when time alone changes something; that pass takes all that is due."""
@@ -288,6 +283,7 @@ class DeviceWorker:
             silent.discard(outcome.change.identity)
             self._measure.outcome(outcome)
             self._take_outcome(outcome, unknown, now)
+            self._contested.hear(outcome)
         if silent and not tenure():
             self._followed = True  # what is left was not tried; whoever writes now sees to it
             self._log.warning("plan stopped, another may write now", plan=plan.summary(), not_tried=len(silent))
@@ -295,7 +291,8 @@ class DeviceWorker:
             return True
         unknown |= silent  # a change without an outcome is one whose outcome is not known
         self.status = msgspec.structs.replace(self.status, writes=self.status.writes + len(plan.changes))
-        self._log.info("plan applied", plan=plan.summary(), checksum=plan.checksum(), **counts)
+        if not self._contested.only(plan):
+            self._log.info("plan applied", plan=plan.summary(), checksum=plan.checksum(), **counts)
         again: set[Scope] = set()
         for identity in unknown:
             self.planner.left.forget(identity)
@@ -305,8 +302,11 @@ class DeviceWorker:
             for change in plan.changes:
                 if change.identity in unknown:
                     again.update(self.planner.owners.get(change.identity, change.scopes))
-            for scope in again:
+            soon = self._contested.soon(plan, unknown)
+            for scope in again - soon:
                 self._queue.failed(scope)
+            for scope in soon:
+                self._queue.add(scope, AGAIN)
             if not again:
                 self.look_at_everything(1.0)
         for scope in {scope for change in plan.changes for scope in change.scopes} - again:

@@ -25,6 +25,7 @@ __all__ = [
     "Flannel",
     "Overlay",
     "PathChoice",
+    "Standby",
     "Tried",
 ]
 
@@ -106,6 +107,18 @@ class Flannel(Part):
     )
 
 
+class Standby(Part):
+    """How devices that share a segment share its VIPs: one answers, the others stand by."""
+
+    grace: Duration = Field(
+        default=1.0, description="A device that does not answer us is waited for so long before another takes over."
+    )
+    active: Name | None = Field(
+        default=None,
+        description="Device that is to answer whenever it can; by default whoever does goes on, and nothing moves back.",
+    )
+
+
 class ClusterLinkSpec(Part):
     """Which cluster meets which devices, and how."""
 
@@ -142,6 +155,7 @@ class ClusterLinkSpec(Part):
     services: YesNo = Field(
         default=True, description="Whether Services of type LoadBalancer are programmed on these devices."
     )
+    standby: Standby = Field(default_factory=Standby, description="How the devices share VIPs on a common segment.")
 
     @field_validator("devices")
     @classmethod
@@ -160,6 +174,16 @@ class ClusterLinkSpec(Part):
                 f"is one name for {len(self.devices)} devices",
                 "leave it out: each device gets a name of its own",
                 at=("flannel", "nodeName"),
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _active_is_one_of_them(self) -> Self:
+        if self.standby.active is not None and self.standby.active not in self.devices:
+            raise Wrong(
+                f'"{self.standby.active}" is none of the link\'s devices',
+                f"write one of {', '.join(self.devices)}",
+                at=("standby", "active"),
             )
         return self
 
