@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isthmus.core.explain import explain
 from isthmus.core.planner import DevicePlanner
-from isthmus.core.standing import standing, stirred
+from isthmus.core.standing import roles, standing, stirred
 from isthmus.core.world import World
 from isthmus.drivers.base import Outcome
 from isthmus.drivers.memory import MemoryDriver
@@ -306,3 +307,23 @@ def test_there_are_never_two_and_it_moves_only_from_the_dead(events: list[tuple[
     segment.settle()
     if any(segment.powered[n] and segment.reached[n] for n in GATEWAYS):
         assert len(segment.holders()) == 1
+
+
+def test_an_explanation_says_who_answers_and_why() -> None:
+    """For a VIP on a shared segment it names the one that has it, why that one, and who stands by; or why nobody has it."""
+    segment = Segment()
+    segment.settle()
+
+    def told() -> list[tuple[str, bool | None]]:
+        found = explain(str(V), segment.world, segment.planners)
+        assert found is not None
+        return [(hop.text, hop.ok) for hop in found.hops if hop.stage == "link" and hop.text.startswith(f"{V}: ")]
+
+    assert told() == [(f"{V}: gw1 is to answer for it (it has it, and keeps it); gw2 stands by", True)]
+    assert roles(segment.world, segment.world.links["lab"]) == ["gw1 answers for 1 VIP", "gw2 stands by"]
+    segment.world.sights.silent("gw1", float("-inf"))
+    assert told() == [(f"{V}: gw2 is to answer for it (gw1 does not answer us)", False)]
+    assert roles(segment.world, segment.world.links["lab"]) == [
+        "gw1 does not answer us; it answered for 1 VIP when last seen",
+        "gw2 stands by",
+    ]

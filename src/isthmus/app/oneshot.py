@@ -7,6 +7,7 @@ path) is assigned in memory only, so that the plan shows where a running control
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
@@ -152,6 +153,7 @@ class Oneshot:
             observation = await driver.observe()
         except IsthmusError as error:
             self.notes.append(f"device {name} cannot be read ({error}); it is left out")
+            self.world.sights.silent(name, -math.inf)
             await driver.close()
             return
         planner.see(observation.resources, observation.foreign, observation.facts)

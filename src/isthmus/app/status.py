@@ -17,6 +17,7 @@ from isthmus.app.joined import JoinedCluster
 from isthmus.app.probing import Probing
 from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL
+from isthmus.core.standing import roles
 from isthmus.core.world import WATCHED, World
 from isthmus.loop.device_status import DeviceStatus
 from isthmus.model.kinds import Key
@@ -65,7 +66,7 @@ def statuses(
             "address": str(vip.spec.address),
             "pool": vip.spec.pool,
             "holder": str(holder) if holder else "reserved",
-            "served": [device for device, observed in devices if identity in observed],
+            "served": _serving(fleet, [device for device, observed in devices if identity in observed]),
         }
     for key, one in accepted.items():
         # Claims come and go by themselves; an answer about one that has gone since is nobody's status.
@@ -205,6 +206,7 @@ def _link(
         "silent": _few(tuple(text for _, text in sorted(silent.items()))),
         "probe": _probed(probing.asked(name), len(silent)),
         "counts": {"asked": probing.asked(name), "silent": len(silent)},
+        "answering": roles(world, link),
         "cluster": link.spec.cluster,
         "devices": list(link.spec.devices),
         "unreachable": sorted(
@@ -248,6 +250,11 @@ def pool_use(world: World, clusters: Mapping[str, JoinedCluster]) -> dict[str, t
         name: (pool.spec.size(4) + pool.spec.size(6), used[name], sum(1 for why in waits if name in why))
         for name, pool in world.pools.items()
     }
+
+
+def _serving(fleet: Fleet, devices: list[str]) -> list[str]:
+    """Return those of ``devices`` that answer us; where none does, all of them, as they were last seen."""
+    return [device for device in devices if fleet.workers[device].status.reachable] or devices
 
 
 def _observed(world: World, fleet: Fleet, cluster: str) -> list[tuple[str, Mapping[str, AnyResource]]]:

@@ -82,6 +82,9 @@ def _print(by_kind: dict[str, dict[str, Any]], newest: float) -> None:
             table(title, ["Name", *columns], rows)
     if not all(value.get("running") for value in by_kind.get("Controller", {}).values()):
         note("the controller was stopped; this is how it left things")
+    for name, link in by_kind.get("ClusterLink", {}).items():
+        if link.get("answering"):
+            note(f"ClusterLink {name}: {'; '.join(link['answering'])}")
     for kind, name, label, text in _remarks(by_kind):
         note(f"{kind} {name}: {label}: {text}")
     age = max(0.0, time.time() - newest)

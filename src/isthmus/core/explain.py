@@ -18,6 +18,7 @@ from isthmus.core.ground import DEVICE_LABEL
 from isthmus.core.planner import DevicePlanner
 from isthmus.core.reach import Answer, Question
 from isthmus.core.services import not_ours
+from isthmus.core.standing import standing
 from isthmus.core.world import Holder, World
 from isthmus.model.facts import NodeFacts
 from isthmus.model.kinds import ClusterLink, vip_name
@@ -274,11 +275,32 @@ def _holder(holder: Holder, world: World, planners: Mapping[str, DevicePlanner])
         for device in link.spec.devices:
             if device in planners:
                 yield from _on_device(planners[device], Scope("service", link.name, f"{namespace}/{name}"))
+        for address in world.addresses_of(holder) if link is links[0] else ():
+            yield from _standing(world, cluster, address)
         planned = [planners[device] for device in link.spec.devices if device in planners]
         for node, version in sorted(places):
             if not any(version in planner.joined.versions(link.name, node) for planner in planned):
                 text = f"{link.name}: pods on node {node} are left out: no way to it over IPv{version} stands"
                 yield Hop("link", f"{text} (see `isthmus explain {node}`)", False)
+
+
+def _standing(world: World, cluster: str, address: IPAddress) -> Iterator[Hop]:
+    """Say which of several devices answers for a VIP on their segment, and why that one."""
+    found = standing(world, cluster, address, 0.0)
+    if found is None:
+        return
+    to_answer = f"{address}: {found.holder} is to answer for it ({found.why})"
+    if found.holder is None:
+        yield Hop("link", f"{address}: no device is to answer for it now: {found.why}", False)
+    elif found.waits:
+        yield Hop("link", f"{to_answer}, and waits: {found.waits}", False)
+    else:
+        others = [name for name in found.sharing if name != found.holder]
+        for name in others:
+            sight = world.sights.get(name)
+            if sight is not None and sight.silent_since is None:
+                to_answer += f"; {name} stands by"
+        yield Hop("link", to_answer, found.holder in found.has)
 
 
 def _because(doubt: str | None) -> str:

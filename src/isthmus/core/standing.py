@@ -29,7 +29,7 @@ from isthmus.model.kinds import ClusterLink, EdgeDevice, vip_name
 from isthmus.model.plan import Change, Scope
 from isthmus.model.resources import IPAddress, VirtualAddress
 
-__all__ = ["Standing", "moves", "standing", "stirred"]
+__all__ = ["Standing", "moves", "roles", "standing", "stirred"]
 
 State: TypeAlias = Literal["answers", "silent", "gone", "unseen"]
 
@@ -119,6 +119,24 @@ def stirred(world: World) -> dict[str, set[Scope]]:
     return found
 
 
+def roles(world: World, link: ClusterLink) -> list[str]:
+    """Return what each device of a link with several does about VIPs on segments, in the link's order."""
+    if len(link.spec.devices) < 2:
+        return []
+    found = []
+    for name in link.spec.devices:
+        sight = world.sights.get(name)
+        count = len(sight.holds) if sight is not None else 0
+        vips = "1 VIP" if count == 1 else f"{count} VIPs"
+        if sight is None or sight.interfaces is None:
+            found.append(f"{name} has not been seen")
+        elif sight.silent_since is not None:
+            found.append(f"{name} does not answer us; it answered for {vips} when last seen")
+        else:
+            found.append(f"{name} answers for {vips}" if count else f"{name} stands by")
+    return found
+
+
 # --- the decision -----------------------------------------------------------------------------------------------
 
 
@@ -144,7 +162,7 @@ def _chosen(found: list[_One], asked: str | None, last: str | None) -> tuple[_On
     if not able:
         return None, f"none of {', '.join(one.name for one in found)} answers us"
     gone = [one.name for one in found if one.state == "gone"]
-    return able[0], f"{', '.join(gone)} is gone" if gone else "it is the first of them"
+    return able[0], f"{', '.join(gone)} does not answer us" if gone else "it is the first of them"
 
 
 def _waits(found: list[_One], chosen: _One) -> str:

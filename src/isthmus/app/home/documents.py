@@ -101,7 +101,7 @@ def _device(said: Mapping[str, Any], before: Mapping[str, Any], found: HomeObjec
 
 
 def _link(said: Mapping[str, Any], before: Mapping[str, Any], found: HomeObject, now: datetime) -> dict[str, Any]:
-    own = {field: said[field] for field in ("path", "why", "tried", "nodesJoined", "nodesWaiting")}
+    own = {field: said[field] for field in ("path", "why", "tried", "nodesJoined", "nodesWaiting", "answering")}
     # Until every node has been asked once, what was found before the restart is the better answer.
     whole = said["counts"]["asked"] >= said["nodesJoined"] > 0
     return {**own, "probe": _probe(said, before.get("probe"), now) if whole else before.get("probe")}

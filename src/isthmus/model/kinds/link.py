@@ -219,6 +219,9 @@ class ClusterLinkStatus(Status):
     tried: tuple[Tried, ...] = Field(default=(), description="Paths that were not taken, and why not.")
     nodes_joined: Whole | None = Field(default=None, description="Nodes that take part.")
     nodes_waiting: Whole | None = Field(default=None, description="Nodes that should take part and do not yet.")
+    answering: tuple[str, ...] = Field(
+        default=(), description="What each of several devices does about VIPs on segments that they share."
+    )
     probe: Probe | None = Field(default=None, description="The last proof that the path carries packets.")
 
 
