@@ -35,7 +35,8 @@ SAID: dict[str, dict[str, Any]] = {
         "counts": {"conflicts": 0, "refused": 0, "held": 0, "drifted": 0},
     },
     "ClusterLink": {
-        "path": "direct", "why": "answers", "tried": [], "nodesJoined": 2, "nodesWaiting": 0, "waiting": [],
+        "path": "direct", "why": "answers", "tried": [], "nodesJoined": 2, "nodesWaiting": 0,
+        "answering": [], "waiting": [],
         "silent": [], "probe": "all 2 nodes answer", "counts": {"asked": 2, "silent": 0}, "cluster": "prod",
         "devices": ["gw1"], "unreachable": [],
     },
@@ -113,7 +114,7 @@ def test_a_link_that_cannot_be_joined_says_why() -> None:
     said = {**SAID["ClusterLink"], "accepted": GOOD}
     joined = {one.type: one for one in statements("ClusterLink", {**said, **no_path})}["Joined"]
     assert (joined.reason, joined.message) == ("NoPath", "no path works yet; direct: not on a segment")
-    waits = {"nodesJoined": 1, "nodesWaiting": 1, "waiting": ["node n2 has no pod CIDR"]}
+    waits = {"nodesJoined": 1, "nodesWaiting": 1, "answering": [], "waiting": ["node n2 has no pod CIDR"]}
     joined = {one.type: one for one in statements("ClusterLink", {**said, **waits})}["Joined"]
     assert joined.message == "1 of 2 nodes are joined; node n2 has no pod CIDR"
 
