@@ -15,6 +15,7 @@ from app.home.rig import node, thing, until
 from isthmus.app import controller as controller_module
 from isthmus.app.controller import Controller
 from isthmus.app.oneshot import Oneshot
+from isthmus.app.sources import Sources
 from isthmus.drivers.base import Observation
 from isthmus.drivers.memory import MemoryDriver
 from isthmus.lab.kube import KubeApi
@@ -129,7 +130,7 @@ async def test_a_plan_leaves_out_what_a_controller_would(files: Files) -> None:
     files.write("ClusterLink", "one", {**spec, "overlay": overlay})
     files.write("ClusterLink", "two", {**spec, "overlay": {**overlay, "vni": 7701}})
     files.write("AddressPool", "pool", {"ranges": ["198.51.100.0/28"], "clusters": ["elsewhere"]})
-    async with Oneshot(files.config, None) as look:
+    async with Oneshot(Sources(files.config, None)) as look:
         assert set(look.world.links) == {"main", "one"}
         (problem,) = look.problems
         assert "overlaps 172.31.0.0/24 of ClusterLink one" in str(problem)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.app.acceptance import Acceptance, acceptances
+from isthmus.app.adopting import Orders
 from isthmus.app.device_places import DevicePlaces
 from isthmus.app.drivers import DRIVERS, UNFENCED, DriverFactory, Wiring
 from isthmus.app.fleet import Fleet
@@ -128,6 +129,8 @@ class Controller:
                 self.probing.run(),
                 *map(self._follow, follow),
             ]
+            if self._state is not None:
+                works.append(Orders(self.world, self._state.path, self.fleet.look_at_everything).run())
             if self.home is not None:
                 works += [self.home.run(), self._when_home_is_read(self.home)]
             tasks = self._tasks = [asyncio.create_task(work, name=getattr(work, "__name__", "")) for work in works]

@@ -1,7 +1,7 @@
 """The command line: thin verbs over ``app``, and the renderers for what people read. No decision is made here.
 
-Exit codes, the same for every command: 0 it is so; 1 it failed; 2 changes are pending (``plan``); 3 something could not be
-tried on this host (``lab``); 64 the command line is wrong.
+Exit codes, the same for every command: 0 it is so; 1 it failed; 2 changes are pending (``plan``, ``apply``); 3 something
+could not be tried on this host (``lab``); 64 the command line is wrong.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ import isthmus
 
 _VERBS = {
     "agent": ("agent", "Run on a node: realise its place on the overlay."),
+    "adopt": ("adopt", "Take over what is somebody else's on a device, by order."),
+    "apply": ("apply", "Carry a plan out once, by hand."),
     "clean": ("clean", "Remove everything that is ours from devices."),
     "completion": ("completion", "Print the shell completion script."),
     "controller": ("controller", "Run the controller."),
@@ -46,5 +48,6 @@ class Verbs(click.Group):
 def group() -> None:
     """Join Kubernetes clusters to the load balancers and gateways outside them.
 
-    Exit codes: 0 done, 1 failed, 2 changes are pending (plan), 3 something could not be tried here (lab), 64 wrong usage.
+    Exit codes: 0 done, 1 failed, 2 changes are pending (plan, apply), 3 something could not be tried here (lab), 64
+    wrong usage.
     """

@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from isthmus.cli import EXIT_FAILED
-from isthmus.cli.options import config_option, json_option, state_option
+from isthmus.cli.options import json_option, source_options
 from isthmus.cli.render import emit_json, note
 from isthmus.telemetry import setup_logging
+
+if TYPE_CHECKING:
+    from isthmus.app.sources import Sources
 
 _SIGNS = {True: ("ok ", "green"), False: ("NO ", "red"), None: ("   ", None)}
 
 
 @click.command()
 @click.argument("subject", metavar="NODE|PODCIDR|POD|VIP|NAMESPACE/SERVICE")
-@config_option
-@state_option
+@source_options
 @json_option
-def command(subject: str, config: Path, state: Path, as_json: bool) -> int:
+def command(subject: str, where: Sources, as_json: bool) -> int:
     """Say why a node, pod CIDR, pod address, VIP or Service is as it is, from the cluster to the device.
 
     Exit code 0: every hop holds. 1: one does not, or nothing of that name is known.
     """
     setup_logging(level="warning")
-    return asyncio.run(_run(subject, config, state, as_json))
+    return asyncio.run(_run(subject, where, as_json))
 
 
-async def _run(subject: str, config: Path, state: Path, as_json: bool) -> int:
+async def _run(subject: str, where: Sources, as_json: bool) -> int:
     from isthmus.app.oneshot import Oneshot
     from isthmus.core.explain import Explanation, explain
 
-    async with Oneshot(config, state) as look:
+    async with Oneshot(where) as look:
         for device in look.planners:
             look.plan(device)
         found = explain(subject, look.world, look.planners)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from isthmus.telemetry import choose_format
 
 if TYPE_CHECKING:
+    from isthmus.app.sources import Sources
     from isthmus.web.address import Address
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,6 +41,67 @@ def state_option(function: F) -> F:
         show_default=True,
         help="Directory for claims, choices and the last applied state.",
     )(function)
+
+
+def source_options(function: F) -> F:
+    """Add where objects and memory come from; the command gets it as ``where``."""
+
+    @functools.wraps(function)
+    def with_sources(
+        config: Path | None,
+        home: Path | None,
+        in_cluster: bool,
+        namespace: str | None,
+        state: Path | None,
+        **rest: Any,
+    ) -> Any:
+        return function(where=_sources(config, home, in_cluster, namespace, state), **rest)
+
+    wrapped: Any = with_sources
+    for option in reversed(_SOURCES):
+        wrapped = option(wrapped)
+    return cast("F", wrapped)
+
+
+_SOURCES = (
+    click.option(
+        "--config",
+        type=click.Path(path_type=Path, file_okay=False),
+        help=f"Directory with the user's objects (YAML or JSON). [default: {DEFAULT_CONFIG}, or none with a home cluster]",
+    ),
+    click.option(
+        "--home",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="KUBECONFIG",
+        help="Kubeconfig of the home cluster, in which the user's objects stand as custom resources.",
+    ),
+    click.option("--in-cluster", is_flag=True, help="The home cluster is the one whose pod this is."),
+    click.option(
+        "--namespace",
+        help="Namespace of our own memory in the home cluster. [default: the pod's own, or isthmus-system]",
+    ),
+    click.option(
+        "--state",
+        type=click.Path(path_type=Path, file_okay=False),
+        help=f"Directory for claims, choices and the last applied state. [default: {DEFAULT_STATE}, or none with a home "
+        "cluster]",
+    ),
+)
+
+
+def _sources(
+    config: Path | None, home: Path | None, in_cluster: bool, namespace: str | None, state: Path | None
+) -> Sources:
+    from isthmus.app.sources import sources
+
+    if home is not None and in_cluster:
+        raise click.UsageError("--home and --in-cluster both say which cluster is home; give one of them")
+    at_home = home is not None or in_cluster
+    if namespace is not None and not at_home:
+        raise click.UsageError("--namespace is of a home cluster; give --home or --in-cluster, too")
+    if not at_home:
+        config, state = config or DEFAULT_CONFIG, state or DEFAULT_STATE
+    return sources(config, state, home, inside=in_cluster, namespace=namespace)
 
 
 def json_option(function: F) -> F:

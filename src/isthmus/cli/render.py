@@ -67,12 +67,26 @@ def _style(value: Any) -> str:
     return "red" if value is False else ""
 
 
-_COLOURS = {"+": "green", "~": "yellow", "-": "red", "!": "magenta", "?": "cyan", "=": "blue"}
+_COLOURS = {
+    ">": "green",
+    "*": "yellow",
+    "+": "green",
+    "~": "yellow",
+    "-": "red",
+    "!": "magenta",
+    "?": "cyan",
+    "=": "blue",
+}
 
 
 def plan_line(line: str) -> None:
     """Print one line of a plan in the colour of its sign."""
     click.secho(line, fg=_COLOURS.get(line[:1]))
+
+
+def count(number: int, what: str) -> str:
+    """Return ``1 change``, ``2 changes``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def note(text: str) -> None:

@@ -33,7 +33,9 @@ __all__ = ["Claim", "ClaimTaken", "Json", "StateDirectory", "StateReader", "Stat
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_OURS = frozenset({DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", LOCK, "lost+found"})
+_OURS = frozenset(
+    {DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", LOCK, "orders", "lost+found"}
+)
 
 
 class ClaimTaken(StateError):
