@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from isthmus.app.drivers import DRIVERS, UNFENCED
+from isthmus.app.drivers import DRIVERS, Wiring, by_hand, looking
 from isthmus.core.diff import ordered
 from isthmus.errors import InputError, IsthmusError
 from isthmus.model.kinds import EdgeDevice
@@ -23,8 +23,12 @@ class Cleaned:
     reason: str = ""
 
 
-async def clean(config: Path, only: tuple[str, ...], *, really: bool) -> list[Cleaned]:
-    """Remove (or, unless ``really``, only find) what is ours on the devices of ``config``, dependents first."""
+async def clean(config: Path, only: tuple[str, ...], *, really: bool, state: Path | None = None) -> list[Cleaned]:
+    """Remove (or, unless ``really``, only find) what is ours on the devices of ``config``, dependents first.
+
+    ``state`` is the controller's state directory, where the credentials of gateways elsewhere lie.
+    """
+    wiring = by_hand(state) if really else looking(state)
     loaded = load(config, set(DRIVERS))
     devices = {one.object.name: one.object for one in loaded.objects if isinstance(one.object, EdgeDevice)}
     for name in only:
@@ -37,15 +41,15 @@ async def clean(config: Path, only: tuple[str, ...], *, really: bool) -> list[Cl
         if only and name not in only:
             continue
         try:
-            found += await _one(name, device, really=really)
+            found += await _one(name, device, wiring, really=really)
         except IsthmusError as error:
             # The next device is cleaned all the same, and what was done so far is told.
             found.append(Cleaned(name, name, "failed", str(error)))
     return found
 
 
-async def _one(name: str, device: EdgeDevice, *, really: bool) -> list[Cleaned]:
-    driver = DRIVERS[device.spec.driver](device, UNFENCED)
+async def _one(name: str, device: EdgeDevice, wiring: Wiring, *, really: bool) -> list[Cleaned]:
+    driver = DRIVERS[device.spec.driver](device, wiring)
     try:
         await driver.open()
         observation = await driver.observe()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from isthmus.errors import InputError, IsthmusError
 from isthmus.loop.duties.service import Claims
 from isthmus.model.kinds import Key, VirtualIP
 from isthmus.model.plan import Scope
-from isthmus.registry.state import StateDirectory
+from isthmus.registry.state import GATEWAYS, StateDirectory
 from isthmus.registry.watch import Changes, FileRegistry
 from isthmus.telemetry import get_logger
 
@@ -73,7 +74,7 @@ class Controller:
             moved=self._moved,
             allow_deletes=allow_deletes,
             drivers=drivers,
-            wiring=wiring,
+            wiring=_reaching(wiring, state),
             crashed=self._crashed,
         )
         self._allocator = Allocator(self.world)
@@ -300,6 +301,13 @@ class Controller:
 
     async def _say_status(self, statuses: StatusRound, *, running: bool = True) -> None:
         await statuses.say(self._problems, self._accepted, running=running)
+
+
+def _reaching(wiring: Wiring, state: StateDirectory | None) -> Wiring:
+    """Return ``wiring`` with the place of credentials that goes with the state directory, unless it names one."""
+    if wiring.directory is not None or state is None:
+        return wiring
+    return replace(wiring, directory=state.path / GATEWAYS)
 
 
 def _memories(state: StateDirectory | None, home: Home | None) -> tuple[SmallMemory, Claims]:

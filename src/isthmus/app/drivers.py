@@ -5,6 +5,7 @@ A driver is made from what the user wrote (the EdgeDevice) and from what only th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_interface
@@ -13,11 +14,13 @@ from typing import TypeAlias
 
 from isthmus.drivers.base import Driver
 from isthmus.drivers.linux.driver import LinuxDriver
+from isthmus.drivers.linux.remote import RemoteGateway
 from isthmus.drivers.memory import MemoryDriver
 from isthmus.model.facts import DeviceFacts, Interface
 from isthmus.model.kinds import EdgeDevice
+from isthmus.registry.state import GATEWAYS
 
-__all__ = ["DRIVERS", "UNFENCED", "DriverFactory", "Wiring"]
+__all__ = ["DEFAULT_DIRECTORY", "DRIVERS", "UNFENCED", "DriverFactory", "Wiring", "by_hand", "looking"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +37,32 @@ class Wiring:
 
 DriverFactory: TypeAlias = Callable[[EdgeDevice, Wiring], Driver]
 
+DEFAULT_DIRECTORY = Path("/var/lib/isthmus") / GATEWAYS
+"""Where credentials of devices lie if nobody says another place."""
+
 UNFENCED = Wiring()
-"""The wiring of who only looks, or of a process that keeps no credentials."""
+"""The wiring of who only looks."""
+
+
+def by_hand(state: Path | None) -> Wiring:
+    """Return the wiring of one command that writes because a person says so: newer than any controller until now.
+
+    A controller that is running then writes no more until it is started again, which is what keeps the two from taking turns.
+    """
+    epoch = int(time.time() * 1000)
+    return Wiring(lambda: epoch, None if state is None else state / GATEWAYS)
+
+
+def looking(state: Path | None) -> Wiring:
+    """Return the wiring of a command that writes nothing."""
+    return Wiring(directory=None if state is None else state / GATEWAYS)
 
 
 def _linux(device: EdgeDevice, wiring: Wiring) -> Driver:
     options = device.spec.linux
+    if options.agent is not None:
+        directory = Path(options.agent.directory) if options.agent.directory else wiring.directory
+        return RemoteGateway(device.name, options.agent.url, directory or DEFAULT_DIRECTORY, wiring.epoch)
     return LinuxDriver(options.installation, options.protocol, options.announce)
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from isthmus.app.drivers import Wiring
+from isthmus.app.drivers import Wiring, by_hand
 from isthmus.app.memory import SmallMemory, StateMemory
 from isthmus.app.sources import Sources
 from isthmus.errors import InputError, StateLocked
@@ -46,4 +46,4 @@ async def hold(where: Sources) -> AsyncIterator[Held]:
                 "(systemctl stop isthmus-controller)"
             ) from error
         memory = StateMemory(state)
-        yield Held(memory, memory, memory, Wiring(directory=where.state / "gateways"))
+        yield Held(memory, memory, memory, by_hand(where.state))

@@ -20,21 +20,24 @@ from isthmus.registry.state import StateDirectory
 from isthmus.web.address import Address
 from isthmus.web.health import serving
 
-_DEVICE = "node"
 
+class Kept:
+    """The last applied state of the one ``device`` that an agent has, in its state directory."""
 
-class _Kept:
-    def __init__(self, state: StateDirectory) -> None:
+    def __init__(self, state: StateDirectory, device: str) -> None:
         self._state = state
+        self._device = device
 
     async def load(self) -> list[AnyResource]:
+        """Return what was saved last; nothing if it is damaged."""
         try:
-            return [resource for resource, _ in recorded(await self._state.read_applied(_DEVICE))]
+            return [resource for resource, _ in recorded(await self._state.read_applied(self._device))]
         except StateError:
             return []  # damaged: the API says soon enough what should be
 
     async def save(self, resources: list[AnyResource]) -> None:
-        await self._state.write_applied(_DEVICE, [[to_builtins(resource), []] for resource in resources])
+        """Keep ``resources``; they are on disk when this returns."""
+        await self._state.write_applied(self._device, [[to_builtins(resource), []] for resource in resources])
 
 
 async def run_node_agent(
@@ -50,9 +53,9 @@ async def run_node_agent(
 ) -> int:
     """Run the agent of ``node`` until ``stop`` is set; with ``clean``, only remove what is ours and return how much."""
     connection = load(kubeconfig, None) if kubeconfig is not None else in_cluster()
-    driver = timed(LinuxDriver(installation=installation, protocol=protocol), _DEVICE)
+    driver = timed(LinuxDriver(installation=installation, protocol=protocol), "node")
     async with StateDirectory(state) as opened, KubeClient(connection) as client, AsyncExitStack() as stack:
-        agent = NodeAgent(node, client, driver, _Kept(opened))
+        agent = NodeAgent(node, client, driver, Kept(opened, "node"))
         try:
             if clean:
                 return await agent.clean()

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 
 from isthmus.app import clusters
 from isthmus.app.assigning import Assigned, Assigning
-from isthmus.app.drivers import DRIVERS, DriverFactory, Wiring
+from isthmus.app.drivers import DRIVERS, DriverFactory, Wiring, looking
 from isthmus.app.probing import ask
 from isthmus.app.sources import Look, Sources, look
 from isthmus.app.taking import take_kinds
@@ -57,7 +57,7 @@ class Oneshot:
         self.unread: dict[tuple[str, str], str] = {}
         self.uids: dict[str, str] = {}
         self.where = where
-        self._wiring = wiring or Wiring(directory=where.state / "gateways" if where.state is not None else None)
+        self._wiring = wiring or looking(where.state)
         self._makers = drivers
         self._adopt = adopt or {}
         self._assigning = Assigning(self.world, self.drivers, self.notes.append)

@@ -1,4 +1,7 @@
-"""``isthmus agent node``: on a node, with NET_ADMIN; realises the node's place on our overlays."""
+"""``isthmus agent node``: on a node, with NET_ADMIN; realises the node's place on our overlays.
+
+``isthmus agent gateway`` is in a module of its own.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from isthmus.cli import gateway_agent
 from isthmus.cli.options import listen_option, log_option
 from isthmus.telemetry import setup_logging
 
@@ -18,7 +22,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """Run on a node of the cluster."""
+    """Run on a node of the cluster, or on a gateway away from the controller."""
+
+
+command.add_command(gateway_agent.command, "gateway")
 
 
 @command.command()

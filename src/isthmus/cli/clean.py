@@ -8,28 +8,30 @@ from pathlib import Path
 import click
 
 from isthmus.cli import EXIT_FAILED
-from isthmus.cli.options import config_option, json_option
+from isthmus.cli.options import config_option, json_option, state_option
 from isthmus.cli.render import emit_json, note, plan_line
 from isthmus.telemetry import setup_logging
 
 
 @click.command()
 @config_option
+@state_option
 @click.option("--device", "only", multiple=True, help="Only this device; may be given several times.")
 @click.option("--yes", is_flag=True, help="Do it; without this, only show what would go.")
 @json_option
-def command(config: Path, only: tuple[str, ...], yes: bool, as_json: bool) -> int:
+def command(config: Path, state: Path, only: tuple[str, ...], yes: bool, as_json: bool) -> int:
     """Remove everything that carries our owner mark from the devices in --config; leave everything else.
 
-    Stop the controller first, or it puts everything back. Without --yes nothing is changed.
+    Stop the controller first, or it puts everything back; at a gateway with an agent, one that runs writes no more until it is
+    started again. Without --yes nothing is changed.
 
     Exit code 0: done, or shown. 1: something could not be read or removed.
     """
     setup_logging(level="warning")
-    return asyncio.run(_run(config, only, yes, as_json))
+    return asyncio.run(_run(config, state, only, yes, as_json))
 
 
-async def _run(config: Path, only: tuple[str, ...], yes: bool, as_json: bool) -> int:
+async def _run(config: Path, state: Path, only: tuple[str, ...], yes: bool, as_json: bool) -> int:
     from isthmus.app.cleaning import clean
     from isthmus.app.drivers import DRIVERS
     from isthmus.registry.files import load
@@ -39,7 +41,7 @@ async def _run(config: Path, only: tuple[str, ...], yes: bool, as_json: bool) ->
     problems = [one for one in load(config, set(DRIVERS)).problems if not isinstance(one, InputWarning)]
     for problem in problems:
         note(f"configuration: {problem}")
-    outcomes = await clean(config, only, really=yes)
+    outcomes = await clean(config, only, really=yes, state=state)
     if as_json:
         emit_json([{"device": o.device, "change": o.text, "result": o.result, "reason": o.reason} for o in outcomes])
     else:

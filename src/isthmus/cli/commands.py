@@ -9,7 +9,7 @@ import click
 import isthmus
 
 _VERBS = {
-    "agent": ("agent", "Run on a node: realise its place on the overlay."),
+    "agent": ("agent", "Run on a node or on a gateway away from the controller."),
     "adopt": ("adopt", "Take over what is somebody else's on a device, by order."),
     "apply": ("apply", "Carry a plan out once, by hand."),
     "clean": ("clean", "Remove everything that is ours from devices."),
@@ -17,6 +17,7 @@ _VERBS = {
     "controller": ("controller", "Run the controller."),
     "crds": ("crds", "Print the CustomResourceDefinitions."),
     "explain": ("explain", "Say hop by hop why a node, pod CIDR or VIP is as it is."),
+    "gateway": ("gateway", "Let this machine's controller in at a gateway's agent."),
     "lab": ("lab", "A network on one machine: nodes, pods, clients, a gateway, a Kubernetes API."),
     "plan": ("plan", "Show what would change and why; change nothing."),
     "status": ("status", "Show how everything stands."),

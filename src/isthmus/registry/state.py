@@ -28,13 +28,15 @@ from isthmus.registry.database import DATABASE, open_reader, open_writer, told
 from isthmus.registry.lock import LOCK, Lock
 from isthmus.registry.tables import Claim, Json, StatusEntry
 
-__all__ = ["Claim", "ClaimTaken", "Json", "StateDirectory", "StateReader", "StatusEntry"]
+__all__ = ["GATEWAYS", "Claim", "ClaimTaken", "Json", "StateDirectory", "StateReader", "StatusEntry"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+GATEWAYS = "gateways"
+"""Folder in the state directory for what only lies there: the credentials of gateways elsewhere."""
 _OURS = frozenset(
-    {DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", LOCK, "orders", "lost+found"}
+    {DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", LOCK, GATEWAYS, "orders", "lost+found"}
 )
 
 

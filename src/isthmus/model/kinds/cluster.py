@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import ClassVar, Literal, Self
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from isthmus.model.kinds.addresses import Network
 from isthmus.model.kinds.kind import Column, Kind, Part, Status, YesNo, rule
 from isthmus.model.kinds.names import AbsolutePath, Name, Namespace, QualifiedName
+from isthmus.model.kinds.urls import url_parts
 from isthmus.model.kinds.wrong import Wrong
 
 __all__ = [
@@ -32,21 +32,6 @@ __all__ = [
 LOAD_BALANCER_CLASS = "isthmus.dev/load-balancer"
 ACCEPT_ANSWER = "isthmus.dev/accept-answer"
 """Annotation on a KubeCluster: any value means that a person believes what the API shows now, doubtful as it is."""
-
-
-def _split(value: str, *, schemes: tuple[str, ...]) -> SplitResult:
-    try:
-        parts = urlsplit(value)
-        port = parts.port
-    except ValueError as error:
-        raise Wrong("is not a URL", f"write it like {schemes[0]}://192.0.2.1:6443") from error
-    if parts.scheme not in schemes or not parts.hostname or port == 0:
-        raise Wrong("is not a URL of a kind we use", f"write it like {schemes[0]}://192.0.2.1:6443")
-    if parts.username is not None or parts.password is not None:
-        raise Wrong("holds a user name or password", "credentials belong in files; remove them from the URL")
-    if parts.query or parts.fragment:
-        raise Wrong("has a query or a fragment", "remove what follows the path")
-    return parts
 
 
 def _loopback(host: str) -> bool:
@@ -87,7 +72,7 @@ class Server(Part):
     @field_validator("url")
     @classmethod
     def _secure(cls, value: str) -> str:
-        parts = _split(value, schemes=("https", "http"))
+        parts = url_parts(value, schemes=("https", "http"))
         if parts.scheme == "http" and not _loopback(parts.hostname or ""):
             raise Wrong("is http: anybody on the way could read the token", "write https://")
         return value.rstrip("/")
@@ -96,7 +81,7 @@ class Server(Part):
     @classmethod
     def _proxy(cls, value: str | None) -> str | None:
         if value is not None:
-            _split(value, schemes=("http", "https"))
+            url_parts(value, schemes=("http", "https"))
         return value
 
     @field_validator("ca")

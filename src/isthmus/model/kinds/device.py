@@ -14,7 +14,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from isthmus.model.kinds.addresses import Address, IPAddress
 from isthmus.model.kinds.duration import Duration
 from isthmus.model.kinds.kind import Column, Kind, Part, Status, Timestamp, Whole, YesNo
-from isthmus.model.kinds.names import Installation, Interface
+from isthmus.model.kinds.names import AbsolutePath, Installation, Interface
+from isthmus.model.kinds.urls import url_parts
 from isthmus.model.kinds.wrong import Wrong, closest
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "EdgeDevice",
     "EdgeDeviceSpec",
     "EdgeDeviceStatus",
+    "GatewayAgent",
     "LinuxOptions",
     "Policy",
 ]
@@ -78,6 +80,27 @@ class Deletes(Part):
     window: Duration = Field(default=600.0, description="Deletions are counted over this sliding window.")
 
 
+class GatewayAgent(Part):
+    """Where the gateway's own agent is, when the controller runs elsewhere."""
+
+    url: str = Field(
+        max_length=512, description="Where `isthmus agent gateway` listens, like https://gw1.example.org:7441."
+    )
+    directory: AbsolutePath | None = Field(
+        default=None,
+        description="Directory of credentials, in which this device has a folder of its name; gateways below the state "
+        "directory by default.",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _https(cls, value: str) -> str:
+        parts = url_parts(value, schemes=("https",), example="https://192.0.2.1:7441")
+        if parts.path not in ("", "/"):
+            raise Wrong("has a path", f"write {parts.scheme}://{parts.netloc}")
+        return value.rstrip("/")
+
+
 class LinuxOptions(Part):
     """What only the linux driver understands."""
 
@@ -96,6 +119,25 @@ class LinuxOptions(Part):
         description="Interfaces on which VIPs are answered for and announced; all suitable ones by default.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
+    agent: GatewayAgent | None = Field(
+        default=None,
+        description="The gateway's agent; without it the controller programs the host that it runs on. With it, the agent's "
+        "own flags say protocol, installation and announce.",
+    )
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Self:
+        if self.agent is not None:
+            for name, flag in (
+                ("protocol", "--protocol"),
+                ("installation", "--installation"),
+                ("announce", "--announce"),
+            ):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise Wrong(
+                        "is the agent's own setting", f"remove it here and start the agent with {flag}", at=(name,)
+                    )
+        return self
 
     @field_validator("protocol")
     @classmethod
