@@ -22,8 +22,8 @@ from isthmus.telemetry import setup_logging
 def command(config: Path, state: Path, only: tuple[str, ...], yes: bool, as_json: bool) -> int:
     """Remove everything that carries our owner mark from the devices in --config; leave everything else.
 
-    Stop the controller first, or it puts everything back; at a gateway with an agent, one that runs writes no more until it is
-    started again. Without --yes nothing is changed.
+    Stop the controller first, or it puts everything back (at a gateway with an agent, a controller that runs writes no more
+    until it is started again). Without --yes nothing is changed.
 
     Exit code 0: done, or shown. 1: something could not be read or removed.
     """

@@ -15,6 +15,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection,
 from contextlib import suppress
 from typing import Protocol
 
+import msgspec
+
 from isthmus.agents.gateway.fence import Fence
 from isthmus.core.diff import compare, ordered
 from isthmus.core.wishes import Verdict
@@ -259,6 +261,10 @@ class Host:
 
     def _tell_moved(self) -> None:
         self.moves += 1
+        self.wake()
+
+    def wake(self) -> None:
+        """Have everybody who listens look again."""
         self.moved.set()
         self.moved = asyncio.Event()
 
@@ -283,4 +289,4 @@ class _Noticing:
 def _spelled(change: Change, after: AnyResource | None) -> Change:
     if change.after is None or after is None or after == change.after:
         return change
-    return Change(change.action, change.identity, change.before, after)
+    return msgspec.structs.replace(change, after=after)

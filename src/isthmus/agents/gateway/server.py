@@ -78,6 +78,7 @@ class Api:
     def stop(self) -> None:
         """Let those who listen go."""
         self._stopping = True
+        self._host.wake()
 
     def application(self) -> web.Application:
         """Return the application, without a listener."""
@@ -294,9 +295,11 @@ def _change(step: api.Step, at: int) -> Change:
         raise BadMessage("has neither a before nor an after", f".changes[{at}]")
     if (step.action == "delete") != (step.after is None):
         raise BadMessage(f"a {step.action} does not come so: only a delete has no after", f".changes[{at}]")
+    if step.adopts and step.action == "delete":
+        raise BadMessage("nothing is taken over by a delete", f".changes[{at}].adopts")
     if step.before is not None and step.before.identity != resource.identity:
         raise BadMessage("before and after are of different things", f".changes[{at}]")
-    return Change(step.action, resource.identity, step.before, step.after)
+    return Change(step.action, resource.identity, step.before, step.after, adopts=step.adopts)
 
 
 def _client_name(name: str) -> str:

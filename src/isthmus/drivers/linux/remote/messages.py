@@ -96,11 +96,12 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One change; its identity follows from its value."""
+    """One change; its identity follows from its value, ``adopts`` is an order to take over what is foreign."""
 
     action: Action
     before: AnyResource | None = None
     after: AnyResource | None = None
+    adopts: str = ""
 
 
 class AskApply(msgspec.Struct, frozen=True):
@@ -195,7 +196,7 @@ def encode(message: Any) -> bytes:
 
 def spell_changes(changes: Sequence[Change]) -> tuple[Step, ...]:
     """Return changes as they travel: without the scopes, which are the controller's business."""
-    return tuple(Step(change.action, change.before, change.after) for change in changes)
+    return tuple(Step(change.action, change.before, change.after, change.adopts) for change in changes)
 
 
 def seen_of(observation: Observation) -> Seen:
