@@ -131,6 +131,24 @@ async def test_an_emptied_list(real: Lab, watching: Start) -> None:
     assert watched.names == {"old", "touch"}
 
 
+async def test_a_first_list_that_is_empty_is_asked_about_again(real: Lab, watching: Start) -> None:
+    """A process that has just started knows of nothing that could be missing, so it asks twice before it believes that."""
+    real.node("old")
+    real.api.faults.empty_lists("nodes", 1)
+    watched = watching(via=real.client)
+    await watched.informer.synced.wait()
+    assert watched.names == {"old"}
+
+
+async def test_an_empty_first_list_does_not_last(real: Lab, watching: Start) -> None:
+    """Where both answers were wrong, the look beside a silent watch shows it."""
+    real.node("old")
+    real.api.faults.empty_lists("nodes", 2)
+    watched = watching(via=real.client)
+    await watched.informer.synced.wait()
+    await eventually(lambda: watched.names == {"old"})
+
+
 async def test_services_and_slices(real: Lab, watching: Start) -> None:
     """A Service as the API defaults it, and its slices by index."""
     await real.client.create(

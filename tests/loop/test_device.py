@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_address, ip_interface
 
 import pytest
 
 from core.rig import NOW, Rig, endpoints, node, service, vip
 from isthmus.core.services import answered
+from isthmus.drivers.base import Outcome
 from isthmus.model.facts import Endpoint
-from isthmus.model.plan import Scope
+from isthmus.model.plan import Change, Scope
 from isthmus.model.resources import Route, Tunnel
 
 from .bench import ROUTE, Bench, events, small, story
@@ -74,6 +76,31 @@ def test_a_restart_in_sync_writes_nothing() -> None:
 
     logs = story(tell, Bench(rig))
     assert events(logs, "plan applied") == []
+
+
+def test_what_is_kept_is_the_state_after_a_plan() -> None:
+    """A state that was kept while a plan was under way is kept again after it, or a restart would bring back what went."""
+
+    async def tell(bench: Bench) -> None:
+        async with bench.running():
+            await bench.settled()
+            apply, saved = bench.driver.apply, bench.memory.saves
+
+            async def slowly(changes: Sequence[Change]) -> AsyncIterator[Outcome]:
+                await asyncio.sleep(3.0)  # there is a save in between
+                async for outcome in apply(changes):
+                    yield outcome
+
+            bench.driver.apply = slowly  # type: ignore[method-assign]
+            bench.rig.world.put_node("east", "n1", None)
+            bench.worker.dirty([Scope("node", "lab", "n1")])
+            await bench.until(lambda: ROUTE not in bench.driver.resources)
+            await asyncio.sleep(3.0)
+            assert bench.memory.saves > saved
+            assert {resource.identity for resource, _ in bench.memory.recorded} == bench.driver.resources.keys()
+            bench.memory.broken = True  # so that the end does not put it right
+
+    story(tell, Bench(small()))
 
 
 def test_drift_is_repaired_at_once_and_counted() -> None:

@@ -80,7 +80,8 @@ class Story:
         self.api = Api(self.rig)
         devices = cast(Devices, self)
         client = cast(KubeClient, self.api)
-        self.duty = StandIn(Context("east", self.rig.world, client, devices, lambda scopes: None, lambda: NOW))
+        self.now = NOW
+        self.duty = StandIn(Context("east", self.rig.world, client, devices, lambda scopes: None, lambda: self.now))
 
     def ground(self, link: str, device: str) -> Ground:
         """Return where decisions stand; the devices are alike here."""
@@ -111,6 +112,23 @@ def test_two_devices_get_two_blocks() -> None:
         calls = list(story.api.calls)
         await story.round()
         assert story.api.calls == calls, "what stands is not written again"
+
+    virtually(tell)
+
+
+def test_a_clock_that_is_behind_delays_a_block_by_seconds_only() -> None:
+    """A Node that seems to come from the future waits for an allocator no longer than any other."""
+
+    async def tell() -> None:
+        story = Story()
+        story.now = NOW - 3600
+        await story.round()
+        pause = await story.duty.look("lab/gw")
+        assert pause is not None
+        assert 1 < pause < 10
+        await asyncio.sleep(pause)
+        await story.round()
+        assert story.blocks()[0] == "10.244.255.0/24"
 
     virtually(tell)
 

@@ -253,7 +253,9 @@ class Informer(Generic[F]):
                 self._streams = False  # perhaps it ignores what it does not know, and will never end the list
                 raise KubeUnreachable(f"list {self.kind}: fell silent before the list was complete") from None
         proof = await prove(self._client, self.kind, self._where, self.resource_version, self._timing)
-        if proof.verdict is Verdict.WENT_BACK or (proof.occupied and self._belief.suspect_empty):
+        nothing = not self._store and not self.broken
+        unseen = self._belief.suspect_empty or (proof.verdict is Verdict.CURRENT and nothing)
+        if proof.verdict is Verdict.WENT_BACK or (proof.occupied and unseen):
             self._must_list = True
         elif proof.verdict is Verdict.BEHIND:
             try:
@@ -290,6 +292,7 @@ class Informer(Generic[F]):
             raise KubeError(f"list {self.kind}: has no resourceVersion, so it is no list")
         WATCH_LISTS.labels(*self._labels).inc()
         await self._check_identity()
+        await self._check_empty(listed)
         gone = self._belief.judge(self._store.keys(), listed.facts.keys() | listed.broken.keys(), version)
         changed = {key for key, facts in listed.facts.items() if self._store.put(key, facts)}
         changed |= {key for key in gone if self._store.remove(key)}
@@ -299,6 +302,17 @@ class Informer(Generic[F]):
         self._alive()
         self.synced.set()
         self._tell(changed)
+
+    async def _check_empty(self, listed: _Listed[F]) -> None:
+        """Ask once more where a first list shows nothing: there is nothing yet that would make it doubtful.
+
+        Else one wrong answer at a start is believed, and a device is emptied of what a former process put there.
+        """
+        if listed.facts or listed.broken or self.synced.is_set():
+            return
+        _, occupied = await self._client.collection_version(self.kind, **self._where)
+        if occupied:
+            raise KubeError(f"list {self.kind}: was empty, and was not when asked again")
 
     async def _check_identity(self) -> None:
         if self._ask_identity is None:

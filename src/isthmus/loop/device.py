@@ -299,6 +299,7 @@ class DeviceWorker:
         if unknown:
             observation = await self.driver.observe(unknown)
             self.planner.see(observation.resources, observation.foreign, None, unknown)
+            self._unsaved = True
             for change in plan.changes:
                 if change.identity in unknown:
                     again.update(self.planner.owners.get(change.identity, change.scopes))
@@ -329,6 +330,9 @@ class DeviceWorker:
         match outcome.result:
             case "done":
                 self.planner.carried_out(change, now)
+                self._unsaved = (
+                    True  # also if it was saved since the plan began: that was the state before this change
+                )
             case "refused":
                 self._log.warning("change refused", change=change.describe(), reason=outcome.reason)
                 if change.adopts:

@@ -10,6 +10,7 @@ The one confusing thing is the order: flanneld takes a Node up once, so the anno
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import Any
@@ -39,6 +40,7 @@ class StandIn:
         self._context = context
         self._log = get_logger("loop").bind(cluster=context.cluster)
         self._given: dict[str, list[IPNetwork]] = {}
+        self._met: dict[str, tuple[str, float]] = {}
 
     async def look(self, name: str) -> float | None:
         """Create or mend the Node; look again while its pod CIDR is missing."""
@@ -76,7 +78,7 @@ class StandIn:
         return None
 
     async def _allocate(self, ground: Ground, node: NodeFacts) -> float | None:
-        age = self._context.now() - _seconds(node.created)
+        age = self._age_of(node)
         if age < ALLOCATOR_PATIENCE:
             return ALLOCATOR_PATIENCE - age + 0.1
         networks = await self._networks()
@@ -101,6 +103,13 @@ class StandIn:
         texts = [str(block) for block in blocks]
         await self._context.client.patch(NODES, node.name, {"spec": {"podCIDR": texts[0], "podCIDRs": texts}})
         return 1.0
+
+    def _age_of(self, node: NodeFacts) -> float:
+        """Return the Node's age in seconds; where our clock and the cluster's disagree, since we first met it."""
+        now = asyncio.get_running_loop().time()
+        if self._met.get(node.name, ("", 0.0))[0] != node.uid:
+            self._met[node.name] = (node.uid, now)
+        return max(self._context.now() - _seconds(node.created), now - self._met[node.name][1])
 
     async def _networks(self) -> list[tuple[IPNetwork, int]]:
         """Return flannel's networks and the length of a node's block in each, as its ConfigMap says."""
