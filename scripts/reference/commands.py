@@ -73,7 +73,7 @@ def _verb(path: str, command: click.Command) -> str:
 
 def _option(option: click.Option, prefix: str) -> tuple[str, str, str, str, str]:
     variable = option.envvar if isinstance(option.envvar, str) else f"{prefix}_{option.name}".upper()
-    names = ", ".join(code(name) for name in option.opts)
+    names = ", ".join(code(name) for name in (*option.opts, *option.secondary_opts))
     several = " (several times)" if option.multiple else ""
     return names, _value(option) + several, _default(option), prose(option.help), code(variable)
 

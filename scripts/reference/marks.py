@@ -60,6 +60,12 @@ MEANINGS: dict[str, tuple[str, str, str, str]] = {
         "This Node object stands for a device (path flannel); its value is the EdgeDevice's name. It is no member of "
         "anything and no pod is placed on it.",
     ),
+    "isthmus.dev/epoch": (
+        "annotation",
+        "Lease",
+        "the controller",
+        "The number of the holder's term, which rises with each acquisition of the Lease; gateways refuse a lower one.",
+    ),
     "isthmus.dev/load-balancer": (
         "loadBalancerClass",
         "Service",

@@ -18,7 +18,8 @@ one of these once, at the edge where they appear, with ``raise ... from error``.
     │   ├── KubeConflict      409: already exists, or changed in between
     │   ├── KubeExpired       410: that resourceVersion is gone
     │   ├── KubeThrottled     429 or 503 with Retry-After
-    │   └── KubeInvalid       400, 422: the object is refused
+    │   ├── KubeInvalid       400, 422: the object is refused
+    │   └── KubeWithheld      not sent: another controller may write now
     ├── DeviceError           a device cannot be used as a whole
     │   ├── DeviceUnreachable no answer; tried again later
     │   ├── DeviceRefused     an answer that retrying does not change
@@ -49,6 +50,7 @@ __all__ = [
     "KubeThrottled",
     "KubeUnauthorized",
     "KubeUnreachable",
+    "KubeWithheld",
     "LabError",
     "StateError",
     "StateLocked",
@@ -147,6 +149,10 @@ class KubeInvalid(KubeError):
     """400 or 422: the object is refused as it stands; retrying the same does not help."""
 
     status = 422
+
+
+class KubeWithheld(KubeError):
+    """A write that was not sent, because another controller may write by now."""
 
 
 class DeviceError(IsthmusError):

@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 from core.rig import NOW, Rig, endpoints, node, service, vip
 from isthmus.core.planner import DevicePlanner
 from isthmus.errors import StateError
-from isthmus.loop.device import DeviceWorker, Recorded
+from isthmus.loop.device import DeviceWorker
+from isthmus.loop.recorded import Recorded
 from isthmus.model.facts import Endpoint
 from isthmus.model.plan import Scope
 

@@ -22,10 +22,10 @@ from isthmus.drivers.base import Outcome
 from isthmus.errors import IsthmusError
 from isthmus.kube.client import KubeClient
 from isthmus.loop.cluster import Context
-from isthmus.loop.device import Memory
 from isthmus.loop.duties.attach import Attach
 from isthmus.loop.duties.service import Claims, Service, Taken
 from isthmus.loop.duties.standin import StandIn
+from isthmus.loop.recorded import Memory
 from isthmus.model.kinds import VirtualIP
 from isthmus.model.plan import Change, Plan, Scope
 from isthmus.model.resources import AnyResource, VirtualServer

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from isthmus.errors import InputError
 from isthmus.kube.client import KubeClient
 from isthmus.kube.connection import Connection, in_cluster
+from isthmus.kube.kinds import KindRef
 from isthmus.kube.kubeconfig import load
 from isthmus.model.kinds import KubeCluster
 
@@ -38,6 +40,6 @@ def connection(cluster: KubeCluster) -> Connection:
     )
 
 
-def client(cluster: KubeCluster) -> KubeClient:
-    """Return a client of the cluster's API, not connected yet."""
-    return KubeClient(connection(cluster))
+def client(cluster: KubeCluster, may_write: Callable[[KindRef, str], bool] = lambda kind, name: True) -> KubeClient:
+    """Return a client of the cluster's API, not connected yet; ``may_write`` as :class:`KubeClient` asks it."""
+    return KubeClient(connection(cluster), may_write=may_write)

@@ -27,11 +27,13 @@ from isthmus.app.home.home import Home
 from isthmus.app.home.moving import move_in
 from isthmus.app.home.recollection import Recollection
 from isthmus.app.joining import Joining
+from isthmus.app.keeping_up import kept_up
 from isthmus.app.memory import NoMemory, SmallMemory, StateMemory, claimed
 from isthmus.app.origins import Configuration, Origin, combined, files_origin
 from isthmus.app.probing import Probing
 from isthmus.app.status_round import StatusRound
 from isthmus.app.taking import WrittenClaims, known, take_kinds
+from isthmus.app.tenure import Alone
 from isthmus.core.allocate import Allocator
 from isthmus.core.world import Holder, World
 from isthmus.errors import InputError, IsthmusError
@@ -44,6 +46,8 @@ from isthmus.telemetry import get_logger
 
 _AGAIN = 2.0
 """Seconds until what could not be done (a kubeconfig that is not there, an address not kept) is tried again."""
+_SOON = 0.2
+"""Seconds until what keeps a new leader from beginning is tried again."""
 _TELL = 0.5
 """Seconds between two looks at how everything stands."""
 
@@ -60,7 +64,11 @@ class Controller:
         allow_deletes: bool = False,
         drivers: Mapping[str, DriverFactory] = DRIVERS,
         wiring: Wiring = UNFENCED,
+        turn: Alone | None = None,
     ) -> None:
+        """``turn`` says when this process may write; without one it always may, for it is alone."""
+        self.turn = turn or Alone()
+        self.turn.resumed = self._look_at_everything
         self.world = World()
         self.registry = FileRegistry(config, set(drivers)) if config is not None else None
         self.home = home
@@ -76,10 +84,18 @@ class Controller:
             drivers=drivers,
             wiring=_reaching(wiring, state),
             crashed=self._crashed,
+            tenure=lambda device: self.turn,
+            blind=self.turn.blind,
         )
         self._allocator = Allocator(self.world)
         self._joining = Joining(
-            self.world, self.fleet, self._allocator, self._claims, self._memory, crashed=self._crashed
+            self.world,
+            self.fleet,
+            self._allocator,
+            self._claims,
+            self._memory,
+            crashed=self._crashed,
+            turn=self.turn,
         )
         self.probing = Probing(self.world, self.fleet)
         self._tasks: list[asyncio.Task[object]] = []
@@ -91,9 +107,10 @@ class Controller:
             home,
             tasks=lambda: self._tasks,
             problems=lambda: len(self._problems),
+            leads=self.turn.holds,
         )
         self._written = WrittenClaims(self.world, kept_elsewhere=self._at_home)
-        self._places = DevicePlaces(self.world, self._memory)
+        self._places = DevicePlaces(self.world, self._memory, may_write=self.turn.holds)
         self._recollection = Recollection(state) if state is not None and home is not None else None
         self._stopping = asyncio.Event()
         self._heard = asyncio.Event()
@@ -108,8 +125,8 @@ class Controller:
         """Ask for a graceful end: changes under way finish, state is kept, devices keep what they have."""
         self._stopping.set()
 
-    async def run(self) -> None:
-        """Work until stopped."""
+    async def run(self) -> bool:
+        """Work until stopped, or until another controller has taken over; say whether it was the latter."""
         self._crash = asyncio.get_running_loop().create_future()
         async with AsyncExitStack() as stack:
             follow: list[Changes] = []
@@ -118,25 +135,31 @@ class Controller:
             if self.registry is not None:
                 await stack.enter_async_context(self.registry)
                 follow.append(self.registry.changes())
-            statuses = StatusRound(self.world, self.fleet, self._joining, self.probing, self._state, self.home)
+            statuses = StatusRound(
+                self.world, self.fleet, self._joining, self.probing, self._state, self.home, self.turn
+            )
             self._log.info("controller started")
             await self._remember()
             await statuses.remember()
             await self._configure()
             works: list[Coroutine[Any, Any, object]] = [
                 self._stopping.wait(),
-                self._keep_configured(),
-                self._tell(statuses),
-                self.probing.run(),
+                self.turn.lost.wait(),
+                kept_up("following the configuration", self._keep_configured),
+                kept_up("telling how everything stands", lambda: self._tell(statuses)),
+                self._probe(),
                 *map(self._follow, follow),
             ]
             if self._state is not None:
                 works.append(Orders(self.world, self._state.path, self.fleet.look_at_everything).run())
             if self.home is not None:
-                works += [self.home.run(), self._when_home_is_read(self.home)]
-            tasks = self._tasks = [asyncio.create_task(work, name=getattr(work, "__name__", "")) for work in works]
+                home = self.home
+                works += [home.run(), kept_up("taking over", lambda: self._when_home_is_read(home))]
+            tasks = [asyncio.create_task(work, name=getattr(work, "__name__", "")) for work in works]
+            contending = asyncio.create_task(self.turn.run(), name="contending for the lease")
+            self._tasks = [*tasks, contending]
             try:
-                ends: list[asyncio.Future[Any]] = [*tasks, self._crash]
+                ends: list[asyncio.Future[Any]] = [*tasks, contending, self._crash]
                 done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 for ended in done:
                     ended.result()
@@ -146,8 +169,13 @@ class Controller:
                 await asyncio.gather(*tasks, return_exceptions=True)
                 await self._joining.stop()
                 await self.fleet.stop()
+                # Last, and held until now: whoever takes over finds nothing of ours under way.
+                contending.cancel()
+                await asyncio.gather(contending, return_exceptions=True)
+                await self.turn.release()
                 await self._say_status(statuses, running=False)
                 self._log.info("controller stopped")
+        return self.turn.lost.is_set() and not self._stopping.is_set()
 
     async def _join_home(self, stack: AsyncExitStack, home: Home) -> Changes:
         await stack.enter_async_context(home)
@@ -171,12 +199,48 @@ class Controller:
 
     async def _when_home_is_read(self, home: Home) -> None:
         await home.ready.wait()
+        if self.turn.contended:
+            await self._stand_by(home)
         if self._state is not None:
             await move_in(self._state, home)
-        self.world.choices.update(await self._memory.choices())
+        await self._joining.recognise()
+        await self._take_memory()
+        self.turn.open()
+        self._look_at_everything()
+        await self._stopping.wait()
+
+    async def _stand_by(self, home: Home) -> None:
+        """Follow what the writer remembers until it is our turn, and then read it once more."""
+        await self._take_memory()
+        while True:
+            try:
+                async with asyncio.timeout(_AGAIN):
+                    await self.turn.won.wait()
+            except TimeoutError:
+                pass
+            try:
+                if await home.memory.read():
+                    await self._take_memory()
+            except IsthmusError as error:
+                if self.turn.won.is_set():
+                    self._log.error("the memory cannot be read, so nothing is decided", error=str(error))
+                    await asyncio.sleep(_SOON)
+                continue
+            if self.turn.won.is_set():
+                return
+
+    async def _take_memory(self) -> None:
+        """Decide by what is remembered now, and by nothing that was known before."""
+        choices = await self._memory.choices()
+        self.world.choices.clear()
+        self.world.choices.update(choices)
+        await self._places.take()
         self._remembers = True  # only now: who knows no choices takes annotations for leftovers
         self._hear(self._configuration.snapshot.objects.keys() | {("Controller", "controller")})
-        await self._stopping.wait()
+
+    async def _probe(self) -> None:
+        await self.turn.opened.wait()
+        await self.probing.run()
 
     # --- the user's kinds ---------------------------------------------------------------------------------------
 

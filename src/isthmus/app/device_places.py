@@ -6,6 +6,7 @@ nodes' own annotations say, so such a device waits until the cluster has been re
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
 from isthmus.app.memory import SmallMemory
@@ -22,14 +23,26 @@ __all__ = ["DevicePlaces"]
 class DevicePlaces:
     """The overlay addresses of all devices. ``waiting`` names the links whose devices have not all got theirs."""
 
-    def __init__(self, world: World, memory: SmallMemory) -> None:
+    def __init__(self, world: World, memory: SmallMemory, *, may_write: Callable[[], bool] = lambda: True) -> None:
+        """While ``may_write`` says no, what others gave is taken and nothing is given."""
+        self._may_write = may_write
         self.waiting: set[str] = set()
         self._world = world
         self._memory = memory
         self._log = get_logger("app")
 
+    async def take(self) -> None:
+        """Take what the memory says now instead of what was known, writing nothing."""
+        given = {name: await self._memory.addresses(name) for name in self._world.links}
+        self._world.device_addresses.clear()
+        for name, devices in given.items():
+            self._world.device_addresses.update({(name, device): own for device, own in devices.items()})
+
     async def assign(self) -> None:
         """Give every device its addresses, as far as they can be known and kept; whoever is left is in ``waiting``."""
+        if not self._may_write():
+            await self.take()
+            return
         waiting = set()
         for name, link in list(self._world.links.items()):
             if link.spec.overlay is None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -18,7 +19,9 @@ from isthmus.core.standing import stirred
 from isthmus.core.world import World
 from isthmus.drivers.base import ProbeResult, ProbeTarget
 from isthmus.errors import DeviceUnreachable
-from isthmus.loop.device import DeviceWorker, Memory
+from isthmus.loop.device import DeviceWorker
+from isthmus.loop.recorded import Memory
+from isthmus.loop.tenure import Always, Tenure
 from isthmus.loop.timed import timed
 from isthmus.model.facts import DeviceFacts
 from isthmus.model.kinds import EdgeDevice
@@ -67,7 +70,10 @@ class Fleet:
         drivers: Mapping[str, DriverFactory] = DRIVERS,
         wiring: Wiring = UNFENCED,
         crashed: Callable[[BaseException], None] = lambda error: None,
+        tenure: Callable[[str], Tenure] = lambda device: Always(),
+        blind: Callable[[], bool] = lambda: False,
     ) -> None:
+        """``tenure`` says of each device whether it may be written; ``blind`` that nobody can tell whose turn it is."""
         self._world = world
         self._memory = memory
         self._passed = passed
@@ -76,6 +82,8 @@ class Fleet:
         self._drivers = drivers
         self._wiring = wiring
         self._crashed = crashed
+        self._tenure = tenure
+        self._blind = blind
         self._log = get_logger("app")
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self._facts: dict[str, DeviceFacts] = {}
@@ -100,7 +108,9 @@ class Fleet:
         await asyncio.gather(*(self._finish(worker, self.tasks.pop(name)) for name, worker in self.workers.items()))
 
     def _begin(self, name: str, device: EdgeDevice) -> None:
-        driver = timed(self._drivers[device.spec.driver](device, self._wiring), name)
+        tenure = self._tenure(name)
+        wiring = replace(self._wiring, epoch=lambda: tenure.epoch)
+        driver = timed(self._drivers[device.spec.driver](device, wiring), name)
         planner = CountingPlanner(self._world, name, driver.adapt)
         planner.allow_deletes = self._allow_deletes
         worker = DeviceWorker(
@@ -109,6 +119,8 @@ class Fleet:
             self._memory,
             on_pass=self._after_pass,
             resync=lambda: self._world.devices[name].spec.resync if name in self._world.devices else 300.0,
+            tenure=tenure,
+            may_restore=lambda: tenure.holds() or (self._blind() and _is_this_host(device)),
         )
         self.workers[name] = worker
         self._made_for[name] = device
@@ -139,10 +151,6 @@ class Fleet:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         await worker.let_go()
-
-    def leads(self) -> bool:
-        """Say whether this process may write to any device."""
-        return all(worker.may_write() for worker in self.workers.values())
 
     # --- what the devices are told ------------------------------------------------------------------------------
 
@@ -228,6 +236,11 @@ class Fleet:
         for (before, after), count in sorted(moves.items()):
             metrics.TAKEOVERS.labels(after).inc(count)
             self._log.warning("VIPs taken over", device=after, before=before, vips=count)
+
+
+def _is_this_host(device: EdgeDevice) -> bool:
+    """Say whether the device is the machine that we run on: what it had before it booted it gets back from us or nobody."""
+    return device.spec.driver == "linux" and getattr(device.spec.linux, "agent", None) is None
 
 
 def _other_way(made: EdgeDevice, device: EdgeDevice | None) -> bool:

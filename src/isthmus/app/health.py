@@ -40,8 +40,10 @@ class ControllerHealth:
         *,
         tasks: Callable[[], Collection[asyncio.Task[Any]]],
         problems: Callable[[], int],
+        leads: Callable[[], bool],
     ) -> None:
         """``tasks`` are the controller's own loops, ``problems`` counts what is wrong with the configuration."""
+        self._leads = leads
         self._world = world
         self._fleet = fleet
         self._joining = joining
@@ -85,7 +87,7 @@ class ControllerHealth:
         """Yield what is now."""
         yield metrics.READY, (), float(not self.unseen())
         yield metrics.CONFIGURATION_PROBLEMS, (), self._problems()
-        yield metrics.LEADER, (), float(self._fleet.leads())
+        yield metrics.LEADER, (), float(self._leads())
         yield from self._devices()
         yield from self._clusters()
         yield from self._links()

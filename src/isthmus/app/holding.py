@@ -10,8 +10,8 @@ from isthmus.app.drivers import Wiring, by_hand
 from isthmus.app.memory import SmallMemory, StateMemory
 from isthmus.app.sources import Sources
 from isthmus.errors import InputError, StateLocked
-from isthmus.loop.device import Memory
 from isthmus.loop.duties.service import Claims
+from isthmus.loop.recorded import Memory
 from isthmus.registry.state import StateDirectory
 
 __all__ = ["Held", "hold"]

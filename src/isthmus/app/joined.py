@@ -59,15 +59,21 @@ class JoinedCluster:
         known_uid: str | None,
         freed: Callable[[], None] = lambda: None,
         crashed: Callable[[BaseException], None] = lambda error: None,
+        opened: asyncio.Event | None = None,
     ) -> None:
-        """``freed`` has all that wait for an address looked at; ``crashed`` hears of an end that nobody asked for."""
+        """``freed`` has all that wait for an address looked at; ``crashed`` hears of an end that nobody asked for.
+
+        Before ``opened`` is set the cluster is followed and nothing is written into it: it is another's turn.
+        """
         self.name = name
         self.client = client
         self.version = ""
         self._world = world
         self._fleet = fleet
         self._keep_uid = keep_uid
-        self._known_uid = known_uid
+        self.known_uid = known_uid
+        self._kept_uid = known_uid
+        self._opened = opened
         self.trouble: str | None = None
         self._crashed = crashed
         self._early: set[str] | None = set()
@@ -137,10 +143,31 @@ class JoinedCluster:
             await self._recognise()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.session.run())
-                group.create_task(self.worker.run())
-                group.create_task(self._events.run())
+                group.create_task(self._write())
                 group.create_task(self._ask_version())
                 group.create_task(self._wait_no_longer())
+
+    async def _write(self) -> None:
+        """Do what we owe the cluster, as soon as it is our turn."""
+        if self._opened is not None:
+            await self._opened.wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.worker.run())
+            group.create_task(self._events.run())
+            group.create_task(self._keep_identity())
+
+    async def _keep_identity(self) -> None:
+        complained = False
+        while self.known_uid is not None and self._kept_uid != self.known_uid:
+            try:
+                await self._keep_uid(self.known_uid)
+            except IsthmusError as error:
+                if not complained:
+                    self._log.warning("the cluster's identity is not kept", error=str(error))
+                complained = True
+                await asyncio.sleep(_AGAIN)
+            else:
+                self._kept_uid = self.known_uid
 
     async def _recognise(self) -> None:
         """Wait until this is the cluster it was before: nothing of another one behind the same URL is even read."""
@@ -152,25 +179,18 @@ class JoinedCluster:
                 self.trouble = str(error)
                 await asyncio.sleep(_AGAIN)
                 continue
-            if self._known_uid is None:
-                await self._remember_uid(uid)
-            if uid == self._known_uid:
+            if self.known_uid is None:
+                self.known_uid = uid  # kept as soon as it is our turn to write
+            if uid == self.known_uid:
                 view.uid, view.stranger, self.trouble = uid, None, None
                 return
             if view.stranger is None:
                 view.stranger = self.trouble = (
-                    f"this is not the cluster it was (kube-system has uid {uid}, it had {self._known_uid}); "
+                    f"this is not the cluster it was (kube-system has uid {uid}, it had {self.known_uid}); "
                     "if that is meant, give the KubeCluster another name"
                 )
                 self._log.error("another cluster answers", reason=view.stranger)
             await asyncio.sleep(_AGAIN)
-
-    async def _remember_uid(self, uid: str) -> None:
-        self._known_uid = uid
-        try:
-            await self._keep_uid(uid)
-        except IsthmusError as error:
-            self._log.warning("the cluster's identity is not kept", error=str(error))
 
     def failing(self) -> str | None:
         """Return why the cluster cannot be followed now, or none."""

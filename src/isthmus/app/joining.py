@@ -13,6 +13,7 @@ from isthmus.app import clusters
 from isthmus.app.fleet import Fleet
 from isthmus.app.joined import JoinedCluster
 from isthmus.app.memory import SmallMemory
+from isthmus.app.tenure import Alone
 from isthmus.core.allocate import Allocator
 from isthmus.core.world import WATCHED, Choice, Holder, World
 from isthmus.errors import IsthmusError
@@ -36,6 +37,7 @@ class Joining:
         memory: SmallMemory,
         *,
         crashed: Callable[[BaseException], None],
+        turn: Alone | None = None,
     ) -> None:
         self.clusters: dict[str, JoinedCluster] = {}
         self.unjoined: dict[str, str] = {}
@@ -45,6 +47,7 @@ class Joining:
         self._claims = claims
         self._memory = memory
         self._crashed = crashed
+        self._turn = turn or Alone()
         self._made_for: dict[str, KubeCluster] = {}
         self._log = get_logger("app")
 
@@ -53,8 +56,7 @@ class Joining:
         kinds = self._world.cluster_kinds
         for name in list(self.clusters):
             if name not in kinds or self._made_for[name].spec != kinds[name].spec:
-                await self.clusters.pop(name).stop()
-                self._world.view(name).pending.update(WATCHED)  # its facts stay, unconfirmed
+                await self._let_go(name)
         unjoined: dict[str, str] = {}
         for name, kind in kinds.items():
             if name in self.clusters:
@@ -67,8 +69,20 @@ class Joining:
                     self._log.error("cluster cannot be joined yet", cluster=name, error=str(error))
         self.unjoined = unjoined
 
+    async def recognise(self) -> None:
+        """Follow anew whatever is remembered, by now, as another cluster than the one that was met."""
+        known = await self._memory.uids()
+        for name, joined in list(self.clusters.items()):
+            if name in known and joined.known_uid not in (None, known[name]):
+                await self._let_go(name)
+                await self._join(name, self._made_for[name])
+
+    async def _let_go(self, name: str) -> None:
+        await self.clusters.pop(name).stop()
+        self._world.view(name).pending.update(WATCHED)  # its facts stay, unconfirmed
+
     async def _join(self, name: str, kind: KubeCluster) -> None:
-        client = clusters.client(kind)
+        client = clusters.client(kind, lambda kind, name: self._turn.holds())
         known_uid = (await self._memory.uids()).get(name)
         self._made_for[name] = kind
         joined = self.clusters[name] = JoinedCluster(
@@ -83,6 +97,7 @@ class Joining:
             known_uid=known_uid,
             freed=lambda: self.look_at_service(None),
             crashed=self._crashed,
+            opened=self._turn.opened,
         )
         joined.start()
 

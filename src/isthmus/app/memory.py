@@ -13,8 +13,8 @@ from typing import Protocol
 
 from isthmus.core.world import Choice
 from isthmus.errors import StateError
-from isthmus.loop.device import Recorded
 from isthmus.loop.duties.service import Taken
+from isthmus.loop.recorded import Recorded
 from isthmus.model.kinds import VirtualIP
 from isthmus.model.kinds.kind import Metadata
 from isthmus.model.plan import Scope

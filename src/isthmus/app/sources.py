@@ -23,7 +23,7 @@ from isthmus.errors import InputError, KubeNotFound
 from isthmus.kube.client import KubeClient
 from isthmus.kube.connection import Connection, in_cluster
 from isthmus.kube.kubeconfig import load as load_kubeconfig
-from isthmus.loop.device import Recorded
+from isthmus.loop.recorded import Recorded
 from isthmus.model.kinds import KINDS, ClusterLink, EdgeDevice, Key, Kind, VirtualIP
 from isthmus.model.kinds.parse import field_text
 from isthmus.registry.files import load

@@ -17,6 +17,7 @@ from isthmus.app.home.home import Home
 from isthmus.app.joining import Joining
 from isthmus.app.probing import Probing
 from isthmus.app.status import statuses
+from isthmus.app.tenure import Alone
 from isthmus.core.world import World
 from isthmus.errors import IsthmusError
 from isthmus.model.kinds import Key
@@ -42,7 +43,9 @@ class StatusRound:
         probing: Probing,
         state: StateDirectory | None,
         home: Home | None,
+        turn: Alone | None = None,
     ) -> None:
+        self._turn = turn or Alone()
         self._world = world
         self._fleet = fleet
         self._joining = joining
@@ -74,6 +77,7 @@ class StatusRound:
             unjoined=self._joining.unjoined,
             ending=self._home.finalizers.waiting if self._home is not None else {},
         )
+        now["Controller", "controller"]["turn"] = self._turn.told()
         if self._state is not None:
             await self._write(self._state, now)
         if self._home is not None and running and self._home.ready.is_set() and self._has_started(now):

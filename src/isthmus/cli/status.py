@@ -82,6 +82,11 @@ def _print(by_kind: dict[str, dict[str, Any]], newest: float) -> None:
             table(title, ["Name", *columns], rows)
     if not all(value.get("running") for value in by_kind.get("Controller", {}).values()):
         note("the controller was stopped; this is how it left things")
+    else:
+        for value in by_kind.get("Controller", {}).values():
+            who = _who_leads(value.get("turn") or {})
+            if who:
+                note(who)
     for name, link in by_kind.get("ClusterLink", {}).items():
         if link.get("answering"):
             note(f"ClusterLink {name}: {'; '.join(link['answering'])}")
@@ -91,6 +96,18 @@ def _print(by_kind: dict[str, dict[str, Any]], newest: float) -> None:
     click.echo(
         f"as of {age:.0f} s ago" + (" (last change; unchanged things are not written again)" if age > 5 else "")
     )
+
+
+def _who_leads(turn: dict[str, Any]) -> str:
+    """Return whose turn it is to write, as a sentence; empty where there is only this controller."""
+    match turn.get("role"):
+        case "leader":
+            return f"this controller leads, in term {turn.get('epoch')}"
+        case "standby":
+            return f"this controller stands by; {turn.get('leader') or 'nobody yet'} leads"
+        case "lapsed":
+            return f"this controller led and writes nothing now: {turn.get('lease')}"
+    return ""
 
 
 def _remarks(by_kind: dict[str, dict[str, Any]]) -> list[tuple[str, str, str, str]]:

@@ -3,13 +3,16 @@
 Thin on purpose: no cache, no retry, no idea what an object means. Reads decode into the type that is asked for (only its
 fields are built), writes take plain dicts. Every answer but success is an exception of the KubeError family.
 
+A client may be told when it must not write: then every writing verb raises before anything is sent. That is the last door;
+who writes asks the same question before it begins.
+
 The one confusing thing: ``patch`` is a JSON merge patch when given a mapping and a JSON patch (RFC 6902) when given a list;
 ``apply`` is server-side apply, whose body may be JSON although its media type says YAML.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, overload
 from urllib.parse import quote
@@ -18,7 +21,7 @@ import msgspec
 from yarl import URL
 
 import isthmus
-from isthmus.errors import KubeNotFound
+from isthmus.errors import KubeNotFound, KubeWithheld
 from isthmus.kube import wire
 from isthmus.kube.connection import Connection
 from isthmus.kube.decoding import check_list, decoded, decoded_page
@@ -46,9 +49,12 @@ class KubeClient:
         *,
         user_agent: str = f"isthmus/{isthmus.__version__}",
         patience: Patience | None = None,
+        may_write: Callable[[KindRef, str], bool] = lambda kind, name: True,
     ) -> None:
+        """``may_write`` is asked with the kind and the name of what is to be written, each time."""
         self.connection = connection
         self.hearing = Hearing(connection.name)
+        self._may_write = may_write
         self._base = connection.server.rstrip("/")
         self._patience = patience or Patience()
         self._transport = Transport(connection, user_agent=user_agent, patience=self._patience)
@@ -146,6 +152,7 @@ class KubeClient:
     async def create(self, kind: KindRef, obj: Mapping[str, Any], *, field_manager: str = "isthmus") -> Object:
         """Create ``obj``. Raises KubeConflict where it exists already."""
         name, namespace = _whose(obj)
+        self._ask_leave("create", kind, name)
         query = {"fieldManager": field_manager}
         return await self._write("POST", f"create {kind} {name}", self._url(kind, namespace), obj, query)
 
@@ -154,6 +161,7 @@ class KubeClient:
     ) -> Object:
         """Replace an object by ``obj``. Raises KubeConflict where ``obj`` carries an old resourceVersion."""
         name, namespace = _whose(obj)
+        self._ask_leave("replace", kind, name)
         url = self._url(kind, namespace, name, subresource)
         query = {"fieldManager": field_manager}
         return await self._write("PUT", f"replace {kind} {name}", url, obj, query)
@@ -169,6 +177,7 @@ class KubeClient:
         field_manager: str = "isthmus",
     ) -> Object:
         """Change some fields: a mapping is a merge patch (RFC 7386), a list a JSON patch (RFC 6902)."""
+        self._ask_leave("patch", kind, name)
         url = self._url(kind, namespace, name, subresource)
         media = _MERGE if isinstance(patch, Mapping) else _JSON_PATCH
         return await self._write("PATCH", f"patch {kind} {name}", url, patch, {"fieldManager": field_manager}, media)
@@ -188,6 +197,7 @@ class KubeClient:
         Raises KubeConflict where another manager owns a field and ``force`` is false.
         """
         name, namespace = _whose(obj)
+        self._ask_leave("apply", kind, name)
         whole = {"apiVersion": kind.api_version, "kind": kind.kind, **obj}
         url = self._url(kind, namespace, name, subresource)
         query = {"fieldManager": field_manager, "force": "true" if force else "false"}
@@ -215,6 +225,7 @@ class KubeClient:
         self, kind: KindRef, name: str, namespace: str | None = None, *, uid: str = "", resource_version: str = ""
     ) -> None:
         """Delete an object; with ``uid`` only that very one, else KubeConflict. Raises KubeNotFound where there is none."""
+        self._ask_leave("delete", kind, name)
         conditions = {"uid": uid, "resourceVersion": resource_version}
         options = {
             "apiVersion": "v1",
@@ -268,6 +279,10 @@ class KubeClient:
         )
 
     # -- inside
+
+    def _ask_leave(self, verb: str, kind: KindRef, name: str) -> None:
+        if not self._may_write(kind, name):
+            raise KubeWithheld(f"{verb} {kind} {name}: withheld, another controller may write now")
 
     def _url(
         self,

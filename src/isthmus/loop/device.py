@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from enum import Enum
-from typing import Protocol
 
 import msgspec
 
@@ -25,17 +24,17 @@ from isthmus.drivers.base import Driver, Outcome
 from isthmus.errors import IsthmusError, StateError
 from isthmus.loop.contested import AGAIN, Contested
 from isthmus.loop.device_status import DeviceStatus, moved_away
+from isthmus.loop.following import OTHERS, Awaited
 from isthmus.loop.handing_over import outcomes
 from isthmus.loop.measure import Measure
 from isthmus.loop.queue import KeyedQueue
+from isthmus.loop.recorded import Memory, Recorded
 from isthmus.loop.tenure import Always, Tenure
 from isthmus.model.plan import Drift, Plan, Refusal, Scope
-from isthmus.model.resources import AnyResource
 from isthmus.telemetry import Voice, get_logger, reconciling
 
 _SAID = 5
 """So many drifted things are named in one log line."""
-Recorded = Sequence[tuple[AnyResource, tuple[Scope, ...]]]
 
 
 class Whole(Enum):
@@ -43,13 +42,6 @@ class Whole(Enum):
 
     EVERYTHING = "everything"
     DUE = "due"
-
-
-class Memory(Protocol):
-    """Where the last applied state is kept over a restart."""
-
-    async def load(self, device: str) -> Recorded: ...
-    async def save(self, device: str, recorded: Recorded) -> None: ...
 
 
 class DeviceWorker:
@@ -80,6 +72,7 @@ class DeviceWorker:
         self._contested = Contested(planner)
         self._queue: KeyedQueue[Scope | Whole] = KeyedQueue()
         self.waiting, self.may_write = self._queue.waiting, self._tenure.holds
+        self._awaited = Awaited(self._queue)
         self._log = get_logger("loop").bind(device=planner.device)
         self._measure = Measure(planner.device)
         self._voice = Voice()
@@ -205,8 +198,11 @@ class DeviceWorker:
             await self._observe()
             await self._restore()
             self._queue.add(Whole.EVERYTHING, self._resync())
+            self._awaited.forget()
             plan = self.planner.full(now)
         else:
+            if others := self._awaited.due(scopes):
+                await self._see(others)
             plan = self.planner.keyed(scopes, now)
         self._say_crashes()
         # What our own change took along (a tunnel made anew loses its routes) is nobody else's doing either.
@@ -226,7 +222,7 @@ class DeviceWorker:
             self.status,
             reachable=True,
             error="",
-            in_sync=not (unknown or self._is_wanting()),
+            in_sync=not (unknown or self._awaited or self._is_wanting()),
             passes=self.status.passes + 1,
             drift=self.status.drift + drifted,
             owned=len(self.planner.observed),
@@ -269,11 +265,13 @@ class DeviceWorker:
 
     async def _apply(self, plan: Plan, now: float, tenure: Callable[[], bool]) -> bool:
         """Carry ``plan`` out; return whether something is not known to stand."""
-        if plan.empty:
-            return False
         if not tenure():
             self._followed = True
-            return True
+            if not self._awaited.leave(plan):
+                self.look_at_everything(OTHERS)
+            return not plan.empty
+        if plan.empty:
+            return False
         self._unsaved = True
         silent = {change.identity for change in plan.changes}
         unknown: set[str] = set()
@@ -297,8 +295,7 @@ class DeviceWorker:
         for identity in unknown:
             self.planner.left.forget(identity)
         if unknown:
-            observation = await self.driver.observe(unknown)
-            self.planner.see(observation.resources, observation.foreign, None, unknown)
+            await self._see(unknown)
             self._unsaved = True
             for change in plan.changes:
                 if change.identity in unknown:
@@ -316,6 +313,10 @@ class DeviceWorker:
         if counts["refused"]:
             await self._see_who_is_there(plan)
         return bool(unknown)
+
+    async def _see(self, identities: Collection[str]) -> None:
+        observation = await self.driver.observe(identities)
+        self.planner.see(observation.resources, observation.foreign, None, identities)
 
     async def _see_who_is_there(self, plan: Plan) -> None:
         """Look at what was refused: where somebody else stands, the next pass says so as a conflict."""

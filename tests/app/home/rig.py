@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_interface
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from isthmus.app.controller import Controller
 from isthmus.app.drivers import Wiring
 from isthmus.app.home.home import Home
+from isthmus.app.tenure import Alone
+from isthmus.drivers.base import Driver, Outcome
 from isthmus.drivers.memory import MemoryDriver
+from isthmus.kube.connection import Connection
 from isthmus.kube.kubeconfig import load
 from isthmus.kube.pace import Timing
 from isthmus.lab.kube import Endpoint, KubeApi
 from isthmus.model.facts import DeviceFacts, Interface
 from isthmus.model.kinds import EdgeDevice
+from isthmus.model.plan import Change
 from isthmus.model.schema import crds
 from isthmus.registry.state import StateDirectory
 
@@ -69,6 +73,23 @@ async def holds(true: Callable[[], bool], seconds: float = 1.0) -> None:
         await asyncio.sleep(0.01)
 
 
+class Fenced:
+    """One controller's way to a device that all share, as a gateway's agent is: each change says in whose term it is."""
+
+    def __init__(self, device: MemoryDriver, wiring: Wiring, epochs: list[int]) -> None:
+        self._device = device
+        self._wiring = wiring
+        self._epochs = epochs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._device, name)
+
+    async def apply(self, changes: Sequence[Change]) -> AsyncIterator[Outcome]:
+        async for outcome in self._device.apply(changes):
+            self._epochs.append(self._wiring.epoch())
+            yield outcome
+
+
 class Place:
     """Everything there is, apart from the controller that a test starts, as often as it likes."""
 
@@ -77,6 +98,8 @@ class Place:
         self.endpoint = endpoint
         self.directory = directory
         self.devices: dict[str, MemoryDriver] = {}
+        self.epochs: dict[str, list[int]] = {}
+        """The epochs of all changes on each device, in order."""
 
     # --- devices ------------------------------------------------------------------------------------------------
 
@@ -88,9 +111,9 @@ class Place:
             self.devices[name] = MemoryDriver(facts=facts)
         return self.devices[name]
 
-    def drive(self, kind: EdgeDevice, wiring: Wiring) -> MemoryDriver:
+    def drive(self, kind: EdgeDevice, wiring: Wiring) -> Driver:
         """Return the driver of a device, as the table of drivers does."""
-        return self.device(kind.name)
+        return cast(Driver, Fenced(self.device(kind.name), wiring, self.epochs.setdefault(kind.name, [])))
 
     def writes(self) -> int:
         """Return how much was ever written: requests to the API and changes on devices."""
@@ -149,14 +172,21 @@ class Place:
 
     @asynccontextmanager
     async def controller(
-        self, *, config: Path | None = None, state: bool = False, allow_deletes: bool = False
+        self,
+        *,
+        config: Path | None = None,
+        state: bool = False,
+        allow_deletes: bool = False,
+        turn: Alone | None = None,
+        connection: Connection | None = None,
     ) -> AsyncIterator[Controller]:
-        """Run a controller of its own process, as far as a test can tell."""
+        """Run a controller of its own process, as far as a test can tell; with ``turn`` it is one of several."""
         async with AsyncExitStack() as stack:
             opened = await stack.enter_async_context(StateDirectory(self.directory / "state")) if state else None
-            home = Home(load(self.endpoint.kubeconfig_path), {"memory"}, timing=FAST)
+            reached = connection or load(self.endpoint.kubeconfig_path)
+            home = Home(reached, {"memory"}, timing=FAST, turn=turn)
             running = Controller(
-                config, opened, home=home, allow_deletes=allow_deletes, drivers={"memory": self.drive}
+                config, opened, home=home, allow_deletes=allow_deletes, drivers={"memory": self.drive}, turn=turn
             )
             task = asyncio.create_task(running.run())
             try:

@@ -21,7 +21,9 @@ from isthmus.app.home.objects import HomeObject
 from isthmus.app.home.registry import HomeRegistry
 from isthmus.app.home.vips import HomeVips
 from isthmus.app.home.writing import StatusWriter
+from isthmus.app.keeping_up import kept_up
 from isthmus.app.origins import Configuration
+from isthmus.app.tenure import Alone
 from isthmus.core.world import Holder, World
 from isthmus.errors import IsthmusError
 from isthmus.kube.client import KubeClient
@@ -50,8 +52,11 @@ class Home:
         *,
         namespace: str = DEFAULT_NAMESPACE,
         timing: Timing | None = None,
+        turn: Alone | None = None,
     ) -> None:
-        self.client = KubeClient(connection)
+        """Until ``turn`` is opened the objects are followed and nothing is written: another controller answers."""
+        self._turn = turn or Alone()
+        self.client = KubeClient(connection, may_write=lambda kind, name: self._turn.leads())
         self.registry = HomeRegistry(self.client, drivers, timing=timing)
         self.claims = HomeClaims(self.client, self.registry)
         self.memory = HomeMemory(self.client, namespace)
@@ -90,12 +95,13 @@ class Home:
         """Follow and answer until cancelled; ``ready`` is set once objects and memory have been read."""
         assert self._vips is not None, "joined first"
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.registry.run())
-            group.create_task(self._vips.run())
-            group.create_task(self._writer.run())
-            group.create_task(self._events.run())
-            group.create_task(self._remember())
-            group.create_task(self._watch_ends())
+            group.create_task(kept_up("following the home cluster", self.registry.run))
+            group.create_task(kept_up("reading the memory", self._remember))
+            await self._turn.opened.wait()
+            group.create_task(kept_up("keeping claims", self._vips.run))
+            group.create_task(kept_up("writing statuses", self._writer.run))
+            group.create_task(kept_up("writing events", self._events.run))
+            group.create_task(kept_up("looking after finalizers", self._watch_ends))
 
     def count(self, configuration: Configuration) -> None:
         """Take which of the objects count."""

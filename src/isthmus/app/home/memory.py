@@ -42,10 +42,15 @@ class HomeMemory:
         self._known: dict[str, Entries] = {key: {} for key in _KEYS}
         self._lock = asyncio.Lock()
 
-    async def read(self) -> None:
-        """Read the ConfigMap (none is an empty memory). Raises KubeError, and StateError if it does not parse."""
+    async def read(self) -> bool:
+        """Read the ConfigMap (none is an empty memory) and say whether it says anything new.
+
+        Raises KubeError, and StateError if it does not parse.
+        """
         async with self._lock:
+            before = self._known
             self._version, self._known = await self._read()
+            return self._known != before
 
     async def choices(self) -> dict[str, Choice]:
         """Return the paths chosen, by link."""

@@ -144,7 +144,7 @@ class HomeRegistry:
         self._good = {one.key: one for one in objects}
 
     async def run(self) -> None:
-        """Follow the cluster until cancelled; readers of changes end with it."""
+        """Follow the cluster until cancelled; readers of changes end with that, and outlive a crash of ours."""
         try:
             async with asyncio.TaskGroup() as group:
                 for informer in self._informers.values():
@@ -153,9 +153,10 @@ class HomeRegistry:
                 while True:
                     self._look_at_troubles()
                     await asyncio.sleep(_LOOK)
-        finally:
+        except asyncio.CancelledError:
             for reader in list(self._readers):
                 reader.end(None)
+            raise
 
     async def _first(self) -> None:
         for informer in self._informers.values():
