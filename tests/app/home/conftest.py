@@ -10,8 +10,9 @@ import pytest
 from isthmus.app import controller, status_round
 from isthmus.app.home import finalizers, registry, writing
 from isthmus.app.home import home as home_module
+from realapi import RealApi
 
-from .rig import Place, place
+from .rig import Place, place, real_place
 
 
 @pytest.fixture(autouse=True)
@@ -30,4 +31,11 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[Place]:
     async with place(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def real_home(tmp_path: Path, real_api: RealApi) -> AsyncIterator[Place]:
+    """Return a home cluster whose API server is the real one."""
+    async with real_place(tmp_path, real_api) as made:
         yield made

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any, cast
+
+import aiohttp
 
 from isthmus.app.controller import Controller
 from isthmus.app.drivers import Wiring
@@ -25,6 +28,9 @@ from isthmus.model.kinds import EdgeDevice
 from isthmus.model.plan import Change
 from isthmus.model.schema import crds
 from isthmus.registry.state import StateDirectory
+from realapi import RealApi
+from realapi.reaching import Reach, Refused
+from realapi.wiping import wipe
 
 Json = dict[str, Any]
 
@@ -93,8 +99,8 @@ class Fenced:
 class Place:
     """Everything there is, apart from the controller that a test starts, as often as it likes."""
 
-    def __init__(self, api: KubeApi, endpoint: Endpoint, directory: Path) -> None:
-        self.api = api
+    def __init__(self, api: Any, endpoint: Endpoint, directory: Path) -> None:
+        self.api = api  # a KubeApi, or a Reach into a real server
         self.endpoint = endpoint
         self.directory = directory
         self.devices: dict[str, MemoryDriver] = {}
@@ -206,3 +212,34 @@ async def place(directory: Path, **options: Any) -> AsyncIterator[Place]:
         api.put(definition)
     async with api.serving() as endpoint:
         yield Place(api, endpoint, directory)
+
+
+@asynccontextmanager
+async def real_place(directory: Path, server: RealApi) -> AsyncIterator[Place]:
+    """Use the tests' real API server as a home cluster; what is in it at the end is wiped out."""
+    endpoint = server.endpoint
+    api = Reach(endpoint)
+    api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "isthmus-system"}})
+    for definition in crds():
+        api.put(definition)
+    try:
+        for definition in crds():
+            await until(lambda d=definition: served(api, d), what=lambda d=definition: d["metadata"])  # type: ignore[misc]
+        yield Place(api, endpoint, directory)
+    finally:
+        api.close()
+        async with aiohttp.ClientSession(
+            endpoint.url,
+            headers={"Authorization": f"Bearer {endpoint.token}"},
+            connector=aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=endpoint.ca_path)),
+        ) as session:
+            await wipe(session)
+
+
+def served(api: Reach, definition: Json) -> bool:
+    """Say whether the objects of a definition can be listed; the real server takes a moment."""
+    try:
+        api.list(definition["spec"]["names"]["kind"])
+    except Refused:
+        return False
+    return True
