@@ -16,8 +16,10 @@ from realapi.wiping import wipe
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what is in ``test_contract_*.py`` against both servers."""
-    if "client" in metafunc.fixturenames and metafunc.module.__name__.rpartition(".")[2].startswith("test_contract"):
-        metafunc.parametrize("client", ["lab", "real"], indirect=True)
+    if metafunc.module.__name__.rpartition(".")[2].startswith("test_contract"):
+        for name in ("client", "kubectl"):
+            if name in metafunc.fixturenames:
+                metafunc.parametrize(name, ["lab", "real"], indirect=True)
 
 
 @pytest.fixture

@@ -124,6 +124,25 @@ def without_nulls(value: Any) -> Any:
     return value
 
 
+_PARTS = {
+    **dict.fromkeys(
+        ("nodes", "services", "namespaces", "pods", "daemonsets.apps", "deployments.apps"), "spec status"
+    ),
+    "customresourcedefinitions.apiextensions.k8s.io": "spec status",
+    "leases.coordination.k8s.io": "spec",
+    "configmaps": "data binaryData immutable",
+    "secrets": "data stringData type immutable",
+    "serviceaccounts": "secrets imagePullSecrets automountServiceAccountToken",
+    "endpoints": "subsets",
+    "endpointslices.discovery.k8s.io": "addressType endpoints ports",
+}
+
+
+def parts_of(bucket: str) -> frozenset[str] | None:
+    """Return the fields at the root of a built-in kind's objects, or None for a kind of which we do not know them."""
+    return frozenset(("metadata", *_PARTS[bucket].split())) if bucket in _PARTS else None
+
+
 def form_of(bucket: str) -> Mapping[str, str]:
     """Return the field types of a built-in kind, by path."""
     return _BUILTIN.get(bucket, {})

@@ -17,7 +17,7 @@ import msgspec
 
 from isthmus.lab.kube import managed, metadata, status
 from isthmus.lab.kube.apply import apply
-from isthmus.lab.kube.forms import METADATA, form_of, misfit, without_nulls
+from isthmus.lab.kube.forms import METADATA, form_of, misfit, parts_of, without_nulls
 from isthmus.lab.kube.kinds import Kinds, Resource
 from isthmus.lab.kube.status import Cause, bad
 from isthmus.lab.kube.store import Record, Store, select_fields
@@ -320,7 +320,8 @@ class Objects:
             if why := misfit(obj, form, resource.kind):
                 raise _Undecodable(resource, why)
         if options.validation != "Ignore":
-            unknown = [f'unknown field "{path}"' for path in resource.rule.unknown(obj)]
+            paths = [*unknown_parts(obj, resource), *resource.rule.unknown(obj)]
+            unknown = [f'unknown field "{path}"' for path in paths]
             if unknown and options.validation == "Strict":
                 raise _Undecodable(resource, "strict decoding error: " + ", ".join(unknown))
             options.warnings.extend(unknown)
@@ -354,6 +355,12 @@ class Objects:
             )
         if b'"deletionTimestamp"' in found.raw and found.obj()["metadata"].get("deletionTimestamp"):
             raise status.terminating(resource, name, namespace)
+
+
+def unknown_parts(obj: Json, resource: Resource) -> list[str]:
+    """Return the fields at the root of an object of a built-in kind that the kind does not have."""
+    known = None if resource.custom else parts_of(resource.bucket)
+    return [name for name in obj if name not in known] if known else []
 
 
 def held(obj: Json) -> bool:

@@ -1,4 +1,4 @@
-"""The real kubectl against the server: what people type works and prints what they expect."""
+"""The real kubectl against both servers: what people type works and prints what they expect."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+import aiohttp
 import pytest
 
-from isthmus.lab.kube import KubeApi
+from isthmus.lab.kube import Endpoint, KubeApi
 from lab.kube.definitions import definition, pool
 from lab.kube.talking import Json, config_map, node, service
+from realapi import RealApi
+from realapi.wiping import wipe
 
 
 class Said(NamedTuple):
@@ -52,9 +58,14 @@ def usable() -> None:
 
 
 @pytest.fixture
-async def kubectl(usable: None, tmp_path: Path) -> AsyncIterator[Kubectl]:
-    api = KubeApi(cluster_cidrs=("10.244.0.0/16",))
-    async with api.serving(directory=tmp_path) as endpoint:
+async def kubectl(request: pytest.FixtureRequest, usable: None, tmp_path: Path) -> AsyncIterator[Kubectl]:
+    async with AsyncExitStack() as stack:
+        if request.param == "lab":
+            endpoint = await stack.enter_async_context(KubeApi().serving(directory=tmp_path))
+        else:
+            real: RealApi = request.getfixturevalue("real_api")
+            endpoint = real.endpoint
+            stack.push_async_callback(clean, endpoint)
         home = tmp_path / "home"
         home.mkdir()
         kept = {key: value for key, value in os.environ.items() if key not in ("KUBECONFIG", "HOME")}
@@ -65,7 +76,7 @@ async def kubectl(usable: None, tmp_path: Path) -> AsyncIterator[Kubectl]:
         editor.chmod(0o700)
         environment["KUBE_EDITOR"] = str(editor)
 
-        async def run(*arguments: str, stdin: Json | None = None) -> Said:
+        async def run(*arguments: str, stdin: Json | str | None = None) -> Said:
             process = await asyncio.create_subprocess_exec(
                 "kubectl",
                 *arguments,
@@ -74,12 +85,27 @@ async def kubectl(usable: None, tmp_path: Path) -> AsyncIterator[Kubectl]:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
             )
-            data = json.dumps(stdin).encode() if stdin is not None else b""
-            async with asyncio.timeout(30):
-                out, err = await process.communicate(data)
+            text = stdin if isinstance(stdin, str) else json.dumps(stdin) if stdin is not None else ""
+            try:
+                async with asyncio.timeout(30):
+                    out, err = await process.communicate(text.encode())
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.communicate()
             return Said(process.returncode or 0, out.decode(), err.decode())
 
         yield run
+
+
+async def clean(endpoint: Endpoint) -> None:
+    """Wipe the real server."""
+    context = ssl.create_default_context(cafile=endpoint.ca_path)
+    headers = {"Authorization": f"Bearer {endpoint.token}"}
+    async with aiohttp.ClientSession(
+        endpoint.url, headers=headers, connector=aiohttp.TCPConnector(ssl=context)
+    ) as session:
+        await wipe(session)
 
 
 async def test_what_there_is(kubectl: Kubectl) -> None:
@@ -95,7 +121,8 @@ async def test_what_there_is(kubectl: Kubectl) -> None:
 
 async def test_create_get_label_patch_delete(kubectl: Kubectl) -> None:
     """The daily verbs work on nodes."""
-    assert (await kubectl("create", "-f", "-", stdin=node("a"))).out == "node/a created\n"
+    wish = {**node("a"), "spec": {"podCIDR": "10.244.0.0/24"}}
+    assert (await kubectl("create", "-f", "-", stdin=wish)).out == "node/a created\n"
     assert (await kubectl("create", "-f", "-", stdin=node("a"))).err.startswith("Error from server (AlreadyExists)")
     assert (await kubectl("label", "node", "a", "x=y")).code == 0
     assert (await kubectl("annotate", "node", "a", "q=r")).code == 0
@@ -151,7 +178,7 @@ async def test_custom_resources(kubectl: Kubectl) -> None:
 
 
 async def test_namespaces_and_what_kubectl_builds_itself(kubectl: Kubectl) -> None:
-    """The create subcommands, which speak protobuf, are understood; a deleted namespace takes all along."""
+    """The create subcommands, which speak protobuf, are understood."""
     assert (await kubectl("create", "namespace", "n")).out == "namespace/n created\n"
     assert (await kubectl("-n", "n", "create", "configmap", "m", "--from-literal=a=b")).code == 0
     assert (await kubectl("-n", "n", "create", "secret", "generic", "s", "--from-literal=a=b")).code == 0
@@ -161,9 +188,8 @@ async def test_namespaces_and_what_kubectl_builds_itself(kubectl: Kubectl) -> No
     assert (await kubectl("-n", "n", "get", "cm", "m", "-o", "jsonpath={.data.a}")).out == "b"
     assert (await kubectl("-n", "n", "get", "svc", "l", "-o", "jsonpath={.spec.ports[0].targetPort}")).out == "8080"
     assert (await kubectl("-n", "n", "get", "all", "-o", "name")).out.split() == ["service/l", "deployment.apps/d"]
-    assert (await kubectl("delete", "namespace", "n")).code == 0
-    assert (await kubectl("get", "cm", "-A", "-o", "name")).out == ""
-    assert 'namespaces "n" not found' in (await kubectl("-n", "n", "create", "configmap", "m")).err
+    assert (await kubectl("delete", "namespace", "n", "--wait=false")).out == 'namespace "n" deleted\n'
+    assert 'namespaces "o" not found' in (await kubectl("-n", "o", "create", "configmap", "m")).err
 
 
 async def test_watching(kubectl: Kubectl) -> None:
@@ -174,3 +200,70 @@ async def test_watching(kubectl: Kubectl) -> None:
     header, *rows = (await watch).lines
     assert header == ["NAME", "DATA", "AGE"]
     assert [row[0] for row in rows] == ["one", "two"]
+
+
+async def test_our_own_definitions(kubectl: Kubectl) -> None:
+    """``isthmus crds | kubectl apply --server-side`` installs the kinds: to be explained, waited for, and owned by field."""
+    printed = subprocess.run(
+        [sys.executable, "-m", "isthmus", "crds"], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    applied = await kubectl("apply", "--server-side", "-f", "-", stdin=printed)
+    assert (applied.code, applied.err) == (0, "")
+    assert applied.out.count("serverside-applied") == 5
+    waited = await kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
+    assert waited.out.count("condition met") >= 5
+    assert (await kubectl("apply", "--server-side", "-f", "-", stdin=printed)).code == 0, "again changes nothing"
+    explained = (await kubectl("explain", "clusterlink.spec.overlay")).out
+    assert "FIELDS:" in explained
+    assert "networks" in explained
+    assert explained.startswith("GROUP:      isthmus.dev\nKIND:       ClusterLink\nVERSION:    v1alpha1\n")
+    link = {
+        "apiVersion": "isthmus.dev/v1alpha1",
+        "kind": "ClusterLink",
+        "metadata": {"name": "main"},
+        "spec": {"cluster": "prod", "devices": ["gw1"]},
+    }
+    for _ in range(2):  # right after the definition the real server may not take objects yet
+        said = await kubectl("apply", "--server-side", "-f", "-", stdin=link)
+        if said.code == 0:
+            break
+        await asyncio.sleep(2)
+    assert said.out == "clusterlink.isthmus.dev/main serverside-applied\n"
+    assert (await kubectl("get", "isthmus", "-o", "name")).out == "clusterlink.isthmus.dev/main\n"
+    assert (await kubectl("get", "clusterlink", "main", "-o", "jsonpath={.spec.path}")).out == "auto", "a default"
+    other = {**link, "spec": {**link["spec"], "cluster": "other"}}
+    said = await kubectl("apply", "--server-side", "--field-manager=somebody", "-f", "-", stdin=other)
+    assert said.code == 1
+    assert 'Apply failed with 1 conflict: conflict with "kubectl": .spec.cluster' in said.err
+    forced = ("apply", "--server-side", "--field-manager=somebody", "--force-conflicts", "-f", "-")
+    assert (await kubectl(*forced, stdin=other)).code == 0
+    status = '{"status":{"conditions":[{"type":"Ready","status":"True","reason":"InSync","message":"",'
+    # kubectl does not believe a condition that speaks of an older generation.
+    status += '"observedGeneration":2,"lastTransitionTime":"2026-01-01T00:00:00Z"}]}}'
+    waiting = asyncio.create_task(kubectl("wait", "--for=condition=Ready", "clusterlink/main", "--timeout=20s"))
+    patched = await kubectl("patch", "clusterlink", "main", "--subresource=status", "--type=merge", "-p", status)
+    assert (patched.code, patched.err) == (0, "")
+    assert (await waiting).out == "clusterlink.isthmus.dev/main condition met\n"
+    by_path = await kubectl("wait", "--for=jsonpath={.spec.cluster}=other", "clusterlink/main", "--timeout=20s")
+    assert by_path.code == 0
+    late = await kubectl("wait", "--for=condition=Ready=False", "clusterlink/main", "--timeout=1s")
+    assert "timed out waiting for the condition" in late.err
+    gone = asyncio.create_task(kubectl("wait", "--for=delete", "clusterlink/main", "--timeout=20s"))
+    assert (await kubectl("delete", "clusterlink", "main")).code == 0
+    assert (await gone).code == 0
+
+
+async def test_what_is_wrong_is_said(kubectl: Kubectl) -> None:
+    """Unknown fields, missing objects, kinds nobody knows and invalid objects are told in the words people search for."""
+    await kubectl("apply", "-f", "-", stdin=definition())
+    await kubectl("wait", "--for=condition=Established", "crd/pools.lab.dev", "--timeout=5s")
+    assert (await kubectl("get", "nonsense")).err == ('error: the server doesn\'t have a resource type "nonsense"\n')
+    assert (await kubectl("get", "svc", "none")).err == ('Error from server (NotFound): services "none" not found\n')
+    strict = await kubectl("apply", "-f", "-", stdin={**config_map("m"), "datta": {}})
+    assert strict.code == 1
+    assert 'unknown field "datta"' in strict.err
+    bad = await kubectl("create", "-f", "-", stdin=service("s", ports=[{"port": 0}]))
+    said = "Invalid value: 0: must be between 1 and 65535, inclusive"
+    assert bad.err == (
+        f'The Service "s" is invalid: \n* spec.ports[0].port: {said}\n* spec.ports[0].targetPort: {said}\n'
+    )
