@@ -17,7 +17,7 @@ from isthmus.errors import LabError, StateError
 from isthmus.lab.joined import GATEWAY, LINK, JoinedLab, until
 from isthmus.lab.net.clients import fetch
 from isthmus.lab.net.command import command_in, ip_batch
-from isthmus.lab.net.lab import Lab
+from isthmus.lab.net.lab import Lab, ServesKube
 from isthmus.lab.net.nodes import State, Workload
 from isthmus.lab.net.pods import HTTP_PORT
 from isthmus.lab.net.processes import Running
@@ -270,11 +270,12 @@ async def joined_lab(
     join: bool = True,
     options: Mapping[str, Any] | None = None,
     more_cidrs: bool = False,
+    api: ServesKube | None = None,
     **numbers: Any,
 ) -> AsyncIterator[Rig]:
     """Build a lab, join it by ``path`` and wait until every pod is reached; ``numbers`` are the topology's."""
     numbers.setdefault("cni", "flannel" if path == "flannel" else "none")
-    async with JoinedLab(Topology(**numbers), path, options=options) as joined:
+    async with JoinedLab(Topology(**numbers), path, options=options, api=api) as joined:
         rig = Rig(joined)
         if more_cidrs:
             for plan in joined.lab.network.nodes.values():

@@ -16,7 +16,7 @@ from typing import Any
 
 from isthmus.errors import LabError
 from isthmus.lab.net.command import inside
-from isthmus.lab.net.lab import Lab
+from isthmus.lab.net.lab import Lab, ServesKube
 from isthmus.lab.net.processes import Running
 from isthmus.lab.net.topology import NodePlan, Topology
 
@@ -30,10 +30,16 @@ class JoinedLab:
     """A :class:`Lab` and the controller that joins it by ``path``; use it as ``async with``."""
 
     def __init__(
-        self, topology: Topology, path: str, *, pools: bool = True, options: Mapping[str, Any] | None = None
+        self,
+        topology: Topology,
+        path: str,
+        *,
+        pools: bool = True,
+        options: Mapping[str, Any] | None = None,
+        api: ServesKube | None = None,
     ) -> None:
-        """``options`` are merged into the ClusterLink's spec."""
-        self.lab = Lab(topology)
+        """``options`` are merged into the ClusterLink's spec; ``api`` is as of the Lab."""
+        self.lab = Lab(topology, api=api)
         self.path = path
         self.controller: Running | None = None
         self.agents: dict[str, Running] = {}

@@ -15,8 +15,9 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from isthmus.errors import LabError
 from isthmus.lab.kube import Endpoint, KubeApi
@@ -37,21 +38,31 @@ API_PORT = 6443
 SERVICE_CIDRS: Mapping[Family, str] = {"ipv4": "10.96.0.0/16", "ipv6": "fd00:10:96::/112"}
 
 
+class ServesKube(Protocol):
+    """A Kubernetes API server that can be told where to listen: the lab's own, or a real one."""
+
+    def serving(
+        self, host: str, port: int, *, directory: Path | None, names: tuple[str, ...]
+    ) -> AbstractAsyncContextManager[Endpoint]:
+        """Listen while the block runs; ``names`` are further addresses that its certificate is to be good for."""
+        ...
+
+
 class Lab:
     """A running lab.
 
     ``allocate_pod_cidrs`` gives Nodes created without pod CIDRs the next free ones, as kube-controller-manager does.
-    ``api`` may be given to start from a server with other settings or with objects in it.
+    ``api`` may be given to start from a server with other settings or with objects in it, or from another server.
     """
 
     def __init__(
-        self, topology: Topology | None = None, *, api: KubeApi | None = None, allocate_pod_cidrs: bool = True
+        self, topology: Topology | None = None, *, api: ServesKube | None = None, allocate_pod_cidrs: bool = True
     ) -> None:
         self.topology = topology or Topology()
         self.network = Network(self.topology)
         ranges = tuple(str(one) for one in self.topology.pod_ranges) if allocate_pod_cidrs else ()
         services = tuple(SERVICE_CIDRS[family] for family in self.topology.families)
-        self.api = api or KubeApi(service_cidrs=services, cluster_cidrs=ranges)
+        self.api: ServesKube = api or KubeApi(service_cidrs=services, cluster_cidrs=ranges)
         self.pods = PodServers()
         self._stack = contextlib.AsyncExitStack()
         self._directory: Path | None = None
