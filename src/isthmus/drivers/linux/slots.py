@@ -1,7 +1,7 @@
 """Which member stands in which slot of a virtual server.
 
-nftables picks a slot (``numgen inc mod N`` or ``jhash ip saddr mod N``) and finds the pod in a map; N is one of three
-classes, 12, 60 and 420, because their many divisors give equal shares to most member counts. The filling is a pure
+nftables picks a slot (``numgen inc mod N`` or ``jhash ip saddr mod N``) and finds the pod in a map; N is one of four
+classes, 12, 60, 120 and 420, because their many divisors give equal shares to most member counts. The filling is a pure
 function of the members: a gateway that was restarted, or repaired, has the slots that it had. The one confusing thing:
 round robin wants neighbouring slots to differ (any window of three over three members holds each once), source hash
 wants slots to stay where they are when members change; so the two are filled differently.
@@ -18,7 +18,7 @@ from isthmus.model.resources import Algorithm, Member
 
 __all__ = ["CLASSES", "HASH_CLASSES", "MOST_MEMBERS", "fill", "quotas", "slot_class"]
 
-CLASSES = (12, 60, 420)
+CLASSES = (12, 60, 120, 420)
 HASH_CLASSES = (60, 420)
 MOST_MEMBERS = CLASSES[-1]
 _COPRIME = {
@@ -30,17 +30,18 @@ _COPRIME = {
 def slot_class(weights: Sequence[int], algorithm: Algorithm) -> int:
     """Return how many slots the members with these (positive) weights get.
 
-    The smallest class that divides evenly, short of the largest: an uneven share in 60 slots is at most one slot off,
-    and seven times as many elements is a high price for that. Beyond 30 members one slot off would be too much.
+    The smaller classes if they divide evenly: an uneven share in 60 slots is at most one slot off,
+    and twice or seven times as many elements is a high price for that. It has two slots at least for each member: with
+    fewer, one slot off would be too much.
     """
     divisor = gcd(*weights)
     total = sum(weight // divisor for weight in weights)
     if algorithm == "source-hash":
         return 60 if len(weights) <= 30 and total <= 60 else 420
-    for size in CLASSES[:2]:
+    for size in (12, 60):
         if size % total == 0:
             return size
-    return 60 if len(weights) <= 30 and total <= 60 else 420
+    return next((size for size in (60, 120) if 2 * len(weights) <= size and total <= size), 420)
 
 
 def quotas(weights: Sequence[int], size: int) -> tuple[int, ...]:
