@@ -21,6 +21,7 @@ from isthmus.app.taking import take_kinds
 from isthmus.core.explain import Hop, answered
 from isthmus.core.ground import Ground
 from isthmus.core.planner import DevicePlanner
+from isthmus.core.reach import questions
 from isthmus.core.world import World
 from isthmus.drivers.base import Driver
 from isthmus.errors import InputError, IsthmusError
@@ -97,7 +98,13 @@ class Oneshot:
         for link in self.world.links.values():
             names = [name for cluster, name in wanted if cluster == link.spec.cluster]
             for ground in self.grounds(link) if names else ():
-                answers = await ask(self.drivers[ground.device_name], ground, names)
+                asked = [
+                    question
+                    for name in names
+                    if name in ground.cluster.nodes
+                    for question in questions(ground, ground.cluster.nodes[name])
+                ]
+                answers = await ask(self.drivers[ground.device_name], asked)
                 hops += answered(link.spec.cluster, answers, ground.device_name)
         return hops
 

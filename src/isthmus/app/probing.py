@@ -1,123 +1,288 @@
-"""Asks, from each device, whether each joined node and a pod on it answer; remembers what did not, twice in a row.
+"""Asks, from each device, whether each joined node and a pod on it answer, with short packets and with long ones.
 
-A bounded number of nodes is asked per round, in turn, so that the cost does not grow with the fleet. Nothing is changed on
-account of an answer: it is told, in the Link's status and by ``isthmus explain``, because a path that carries no packets has
-a cause that more routes do not cure.
+Every node is asked once in a turn of a few seconds, in slices, so that neither the network nor this process sees a burst;
+who misses is asked again at once, so that a black hole among thousands of nodes has a name within ten seconds. What silence
+means is decided in ``core.silence``. Nothing is changed on account of an answer: it is told, in the Link's status, in figures
+and by ``isthmus explain``, because a path that carries no packets has a cause that more routes do not cure.
+
+The one confusing thing: a slice from which nobody answers is not told before the turn is over. If the others are as silent,
+it is the device that has lost its voice, and no node is named for that.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+
+import msgspec
 
 from isthmus import metrics
 from isthmus.app.fleet import Fleet
+from isthmus.core.desire import path_of
 from isthmus.core.ground import Ground
-from isthmus.core.reach import Answer, Question, questions, verdicts
+from isthmus.core.reach import Answer, End, Pod, Question, a_pod, ends
+from isthmus.core.silence import KINDS, Silence, Trouble
 from isthmus.core.world import World
 from isthmus.drivers.base import Driver, ProbeTarget
 from isthmus.errors import IsthmusError
 from isthmus.metrics import Reading
+from isthmus.model.facts import NodeFacts
 from isthmus.telemetry import get_logger
 
+__all__ = ["Probing", "ask"]
+
 PAUSE = 3.0
-"""Seconds between two rounds."""
-AT_ONCE = 200
-"""So many nodes are asked per device and round."""
+"""Seconds for a turn over all nodes."""
+SLICE = 500
+"""So many nodes are asked together."""
+PODS_AT_ONCE = 1000
+"""On so many nodes of a link a pod is asked, too, in one turn."""
+_SOON = 0.3
+"""Seconds until who missed is asked again."""
+_AGAIN = 2
+_SHOWN = 20
+Key = tuple[str, str]
 
 
-async def ask(driver: Driver, ground: Ground, nodes: list[str]) -> dict[Question, Answer]:
-    """Ask about ``nodes`` from the ground's device and return every answer."""
-    asked = [
-        question
-        for node in nodes
-        if node in ground.cluster.nodes
-        for question in questions(ground, ground.cluster.nodes[node])
+async def ask(driver: Driver, questions: Sequence[Question]) -> dict[Question, Answer]:
+    """Ask ``questions`` from a device and return every answer."""
+    targets = [
+        ProbeTarget(one.address, one.source, one.size, method="port" if one.port else "echo") for one in questions
     ]
-    results = await driver.probe([ProbeTarget(question.address, question.source) for question in asked])
+    results = await driver.probe(targets) if targets else []
     return {
-        question: Answer(result.reached, result.milliseconds, result.why)
-        for question, result in zip(asked, results, strict=True)
+        question: Answer(found.reached, found.milliseconds, found.why, found.fragment, found.mtu)
+        for question, found in zip(questions, results, strict=True)
     }
 
 
+class Report(msgspec.Struct, frozen=True):
+    """How the nodes of a link answer.
+
+    ``asked`` of ``nodes`` have been asked at least once, ``silent`` of them are in trouble; ``kinds`` counts them by trouble,
+    ``texts`` are sentences about them, what all have in common first.
+    """
+
+    nodes: int = 0
+    asked: int = 0
+    silent: int = 0
+    kinds: Mapping[str, int] = {}
+    texts: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Say whether there are nodes and every one has been asked."""
+        return self.asked >= self.nodes > 0
+
+
 class Probing:
-    """Runs the rounds; :meth:`silent` says what a link's nodes last failed to answer."""
+    """Asks for ever in :meth:`run`; :meth:`report` says how a link's nodes answer."""
 
     def __init__(self, world: World, fleet: Fleet) -> None:
         self._world = world
         self._fleet = fleet
+        self._asking: dict[Key, _Asking] = {}
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._log = get_logger("app")
-        self._turn: dict[tuple[str, str], int] = {}
-        self._missed: dict[tuple[str, str], dict[str, str]] = {}
-        self._silent: dict[tuple[str, str], dict[str, str]] = {}
-        self._asked: dict[tuple[str, str], set[str]] = {}
 
-    def silent(self, link: str) -> Mapping[str, str]:
-        """Return what is wrong per node of ``link``: a sentence that names device, node and address."""
-        found: dict[str, str] = {}
-        for (of, device), nodes in self._silent.items():
-            if of == link:
-                found |= {node: f"{device}: {text}" for node, text in nodes.items()}
-        return found
-
-    def asked(self, link: str) -> int:
-        """Return how many nodes of ``link`` have been asked at least once."""
-        return len({node for (of, _), nodes in self._asked.items() if of == link for node in nodes})
+    def report(self, link: str) -> Report:
+        """Return how the nodes of ``link`` answer its devices, as far as that has been told."""
+        found = [asking.told for (of, _), asking in sorted(self._asking.items()) if of == link]
+        if not found:
+            return Report()
+        return Report(
+            max(one.nodes for one in found),
+            min(one.asked for one in found),
+            max(one.silent for one in found),
+            {kind: max(one.kinds.get(kind, 0) for one in found) for kind in KINDS},
+            tuple(text for one in found for text in one.texts),
+        )
 
     def readings(self) -> Iterator[Reading]:
-        """Yield how many nodes have been asked, and how many are silent."""
-        for key, asked in self._asked.items():
-            yield metrics.PROBE_NODES, key, len(asked)
-            yield metrics.PROBE_SILENT, (*key, "unreachable"), len(self._silent.get(key, {}))
+        """Yield how many nodes have been asked, and how many are in which trouble."""
+        for key, asking in self._asking.items():
+            yield metrics.PROBE_NODES, key, asking.told.asked
+            for kind, count in asking.told.kinds.items():
+                yield metrics.PROBE_SILENT, (*key, kind), count
+            yield metrics.PROBE_DEVICE_SILENT, key, float(asking.nobody)
 
     async def run(self) -> None:
-        """Ask for ever."""
-        while True:
-            await asyncio.sleep(PAUSE)
-            keys = [(link.name, device) for link in self._world.links.values() for device in link.spec.devices]
-            for kept in (self._turn, self._missed, self._silent, self._asked):
-                for key in kept.keys() - set(keys):
-                    del kept[key]
-            # Side by side: a device that answers slowly must not keep others from being asked.
-            await asyncio.gather(*(self._try(link, device) for link, device in keys))
-
-    async def _try(self, link: str, device: str) -> None:
+        """Ask for ever, each device of each link in a task of its own: one that is slow keeps no other from being asked."""
         try:
-            await self._round(link, device)
-        except IsthmusError as error:
-            self._log.debug("not probed", link=link, device=device, reason=str(error))
-        except Exception as error:
-            self._log.error("probing crashed", link=link, device=device, error=repr(error), exc_info=error)
+            while True:
+                keys = {(link.name, device) for link in self._world.links.values() for device in link.spec.devices}
+                for key in self._tasks.keys() - keys:
+                    self._tasks.pop(key).cancel()
+                    self._asking.pop(key, None)
+                for key in sorted(keys - self._tasks.keys()):
+                    self._asking[key] = _Asking(self._world, self._fleet, *key)
+                    self._tasks[key] = asyncio.create_task(
+                        self._ask(self._asking[key]), name=f"probe {'/'.join(key)}"
+                    )
+                await asyncio.sleep(min(1.0, PAUSE))
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def _round(self, link: str, device: str) -> None:
-        key = (link, device)
-        ground, worker = self._fleet.ground(link, device), self._fleet.workers.get(device)
+    async def _ask(self, asking: _Asking) -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            began = clock()
+            try:
+                await asking.turn()
+            except Exception as error:
+                # A slice's error comes in a group; what it says is the same for all of them.
+                first = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+                if isinstance(first, IsthmusError):
+                    self._log.debug("not probed", link=asking.link, device=asking.device, reason=str(first))
+                else:
+                    self._log.error(
+                        "probing crashed", link=asking.link, device=asking.device, error=repr(first), exc_info=first
+                    )
+            await asyncio.sleep(max(PAUSE / 4, PAUSE - (clock() - began)))
+
+
+class _Asking:
+    """One device of one link."""
+
+    def __init__(self, world: World, fleet: Fleet, link: str, device: str) -> None:
+        self.link = link
+        self.device = device
+        self.told = Report()
+        self.nobody = False
+        self._world = world
+        self._fleet = fleet
+        self._silence = Silence(device)
+        self._ends: dict[str, tuple[NodeFacts, tuple[End, ...]]] = {}
+        self._basis: tuple[object, ...] = ()
+        self._pods: dict[tuple[str, int], Pod] = {}
+        self._next_pod = 0
+        self._log = get_logger("app").bind(link=link, device=device)
+
+    async def turn(self) -> None:
+        """Ask every node once, and those that miss once more."""
+        ground, worker = self._fleet.ground(self.link, self.device), self._fleet.workers.get(self.device)
         if ground is None or worker is None or not worker.status.reachable:
+            self._forget()
             return
-        joined = worker.planner.joined_nodes(link)
-        for kept in (self._missed, self._silent):
-            kept[key] = {node: text for node, text in kept.get(key, {}).items() if node in joined}
-        self._asked[key] = self._asked.get(key, set()) & set(joined)
-        start = self._turn.get(key, 0) % max(1, len(joined))
-        nodes = (joined[start:] + joined[:start])[:AT_ONCE]
-        self._turn[key] = start + len(nodes)
-        if not nodes:
-            return
-        wrong = verdicts(await ask(worker.driver, ground, nodes))
-        self._asked[key].update(nodes)
-        for node in nodes:
-            self._take(key, node, wrong.get(node))
+        clock = asyncio.get_running_loop().time
+        nodes = {
+            name: ground.cluster.nodes[name]
+            for name in worker.planner.joined_nodes(self.link)
+            if name in ground.cluster.nodes and ground.cluster.nodes[name].not_ready_since is None
+        }
+        self._silence.remedy = _remedy(ground)
+        self._silence.follow(self._ends_of(ground, nodes), clock())
+        asked = iter(self._with_pods(ground, nodes, self._silence.turn()))
+        count = max(1, -(-len(nodes) // SLICE))
+        async with asyncio.TaskGroup() as slices:
+            while part := list(islice(asked, SLICE)):
+                slices.create_task(self._slice(worker.driver, part))
+                if count > 1:
+                    await asyncio.sleep(PAUSE * 0.8 / count)
+        self._tell()
 
-    def _take(self, key: tuple[str, str], node: str, text: str | None) -> None:
-        missed, silent = self._missed[key], self._silent[key]
-        if text is None:
-            missed.pop(node, None)
-            if silent.pop(node, None) is not None:
-                self._log.info("node answers again", link=key[0], device=key[1], node=node)
-        elif node in missed:  # twice in a row: once may be a lost packet
-            if node not in silent:
-                self._log.warning("black hole", link=key[0], device=key[1], reason=text)
-            silent[node] = text
-        else:
-            missed[node] = text
+    async def _slice(self, driver: Driver, part: Sequence[tuple[str, list[Question]]]) -> None:
+        clock = asyncio.get_running_loop().time
+        names = [name for name, _ in part]
+        answers = await ask(driver, [question for _, questions in part for question in questions])
+        trips = metrics.ROUND_TRIPS.labels(self.link, self.device)
+        for answer in answers.values():
+            if answer.reached:
+                trips.observe(answer.milliseconds / 1000)
+        somebody = any(answer.reached for answer in answers.values())
+        self._silence.hear(answers, clock())
+        for _ in range(_AGAIN):
+            asked = self._silence.again(names)
+            if not asked:
+                break
+            await asyncio.sleep(min(_SOON, PAUSE / 4))
+            self._silence.hear(await ask(driver, asked), clock())
+        if somebody:
+            self._tell()
+
+    # --- what is asked ------------------------------------------------------------------------------------------
+
+    def _ends_of(self, ground: Ground, nodes: dict[str, NodeFacts]) -> dict[str, tuple[End, ...]]:
+        """Return the ends of ``nodes``; worked out anew only for a node that changed, or when the device's place did."""
+        own = self._world.device_addresses.get((self.link, self.device))
+        name = path_of(self._world, ground.link)
+        basis = (ground.link, ground.device, ground.facts, own, name)
+        if (
+            name == "flannel"
+            or len(basis) != len(self._basis)
+            or any(now is not then and now != then for now, then in zip(basis, self._basis, strict=True))
+        ):
+            self._basis, self._ends = basis, {}
+        self._ends = {
+            name: known if (known := self._ends.get(name)) and known[0] is facts else (facts, ends(ground, facts))
+            for name, facts in nodes.items()
+        }
+        return {name: found for name, (_, found) in self._ends.items() if found}
+
+    def _with_pods(
+        self, ground: Ground, nodes: dict[str, NodeFacts], asked: list[tuple[str, list[Question]]]
+    ) -> Iterable[tuple[str, list[Question]]]:
+        """Add a question about a pod where it is the node's turn for one."""
+        start = self._next_pod % max(1, len(asked))
+        self._next_pod = start + PODS_AT_ONCE
+        for place, (name, questions) in enumerate(asked):
+            if (place - start) % len(asked) < PODS_AT_ONCE:
+                for end in self._ends[name][1]:
+                    pod = self._pod(ground, nodes[name], end.address.version)
+                    if pod is not None:
+                        questions.append(Question(name, "pod", pod.address, end.source))
+            yield name, questions
+
+    def _pod(self, ground: Ground, node: NodeFacts, version: int) -> Pod | None:
+        key = (node.name, version)
+        pod = self._pods.get(key)
+        if pod is None or not pod.stands(ground.cluster):
+            pod = a_pod(ground.cluster, node, version)
+            if pod is None:
+                self._pods.pop(key, None)
+                return None
+            self._pods[key] = pod
+        return pod
+
+    # --- what is told -------------------------------------------------------------------------------------------
+
+    def _forget(self) -> None:
+        """Know nothing: of a device that cannot ask, nothing that was heard before is true for long."""
+        self._silence, self.told, self.nobody = Silence(self.device), Report(), False
+        self._ends, self._pods = {}, {}
+
+    def _tell(self) -> None:
+        common, troubles = self._silence.common(), self._silence.troubles()
+        texts = [trouble.text for trouble in (*common.values(), *troubles.values())]
+        asked = self._silence.asked
+        self.told = Report(
+            self._silence.followed,
+            asked,
+            asked if common else len(troubles),
+            self._silence.silent(),
+            tuple(f"{self.device}: {text}" for text in texts),
+        )
+        self.nobody = any(trouble.kind == "unreachable" for trouble in common.values())
+        named: list[Trouble] = []
+        for name, trouble in self._silence.news():
+            if trouble is not None and not name:
+                self._log.warning("no node gets through", trouble=trouble.kind, reason=trouble.text)
+            elif trouble is not None:
+                named.append(trouble)
+            elif name:
+                self._log.info("node answers again", node=name)
+            else:
+                self._log.info("nodes answer again")
+        for trouble in named[:_SHOWN]:
+            self._log.warning("black hole", trouble=trouble.kind, reason=trouble.text)
+        if len(named) > _SHOWN:
+            self._log.warning("more black holes", more=len(named) - _SHOWN)
+
+
+def _remedy(ground: Ground) -> str:
+    if path_of(ground.world, ground.link) == "overlay":
+        return f"raise the MTU on the way, or set spec.overlay.mtu of ClusterLink {ground.link_name} to what passes"
+    return "raise the MTU on the way, or lower it at both ends"

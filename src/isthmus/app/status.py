@@ -14,7 +14,7 @@ from typing import Any
 from isthmus.app.acceptance import Acceptance
 from isthmus.app.fleet import CountingPlanner, Fleet
 from isthmus.app.joined import JoinedCluster
-from isthmus.app.probing import Probing
+from isthmus.app.probing import Probing, Report
 from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL
 from isthmus.core.standing import roles
@@ -191,7 +191,7 @@ def _link(
                 waiting.setdefault(scope.name, refusals[0].message)
     if joined_cluster is not None:
         waiting |= {n: why for (of, n), why in joined_cluster.attach.waiting.items() if of == name and n in taking}
-    silent = probing.silent(name)
+    report = probing.report(name)
     if link.spec.path != "auto":
         why = AS_WRITTEN
     else:
@@ -203,9 +203,9 @@ def _link(
         "nodesJoined": len(joined) if devices else 0,
         "nodesWaiting": len(taking) - (len(joined) if devices else 0),
         "waiting": _few(tuple(waiting[node] for node in sorted(waiting))),
-        "silent": _few(tuple(text for _, text in sorted(silent.items()))),
-        "probe": _probed(probing.asked(name), len(silent)),
-        "counts": {"asked": probing.asked(name), "silent": len(silent)},
+        "silent": _few(report.texts),
+        "probe": _probed(report),
+        "counts": {"asked": report.asked, "silent": report.silent, "proven": report.complete},
         "answering": roles(world, link),
         "cluster": link.spec.cluster,
         "devices": list(link.spec.devices),
@@ -217,12 +217,25 @@ def _link(
     }
 
 
-def _probed(asked: int, silent: int) -> str:
-    if not asked:
+_TROUBLES = {
+    "unreachable": ("does not answer", "do not answer"),
+    "mtu": ("loses long packets", "lose long packets"),
+    "pod": ("answers, a pod on it does not", "answer, a pod on each does not"),
+}
+
+
+def _probed(report: Report) -> str:
+    """Return in one line how the nodes answer."""
+    if not report.asked:
         return "not yet"
-    if silent:
-        return "1 node does not answer" if silent == 1 else f"{silent} nodes do not answer"
-    return "the one node answers" if asked == 1 else f"all {asked} nodes answer"
+    found = [
+        f"1 node {_TROUBLES[kind][0]}" if count == 1 else f"{count} nodes {_TROUBLES[kind][1]}"
+        for kind, count in report.kinds.items()
+        if count
+    ]
+    if found:
+        return ", ".join(found)
+    return "the one node answers" if report.asked == 1 else f"all {report.asked} nodes answer"
 
 
 def _used(world: World) -> Counter[str]:

@@ -57,16 +57,33 @@ def explain(what: str, world: World, planners: Mapping[str, DevicePlanner]) -> E
 
 def answered(cluster: str, answers: Mapping[Question, Answer], device: str) -> Iterator[Hop]:
     """Return a hop for every question that ``device`` asked about nodes of ``cluster``: the proof, after all the wishes."""
+    dead = {question.address for question, answer in answers.items() if not question.long and not answer.reached}
     for question, answer in sorted(
-        answers.items(), key=lambda item: (item[0].node, item[0].role, str(item[0].address))
+        answers.items(), key=lambda item: (item[0].node, item[0].role, str(item[0].address), item[0].size)
     ):
         what = f"node {question.node} of {cluster}" if question.role == "node" else f"a pod on {question.node}"
+        if question.long:
+            if question.address not in dead:
+                yield _long(question, answer, f"{device} ({question.source})", what)
+            continue
         if answer.reached:
             text = f"{device} ({question.source}) reaches {what}, {question.address}, in {answer.milliseconds:.1f} ms"
         else:
             why = f": {answer.why}" if answer.why else ""
             text = f"{device} ({question.source}) does not reach {what}, {question.address}{why}"
         yield Hop("probe", text, answer.reached)
+
+
+def _long(question: Question, answer: Answer, device: str, what: str) -> Hop:
+    if answer.whole:
+        return Hop("probe", f"packets of {question.size} bytes pass both ways", True)
+    if answer.fragment:
+        text = (
+            f"an answer of {question.size} bytes comes back in pieces of {answer.fragment}: the way back carries less"
+        )
+        return Hop("probe", f"{device}, {what}: {text}", False)
+    text = f"short packets pass, packets of {question.size} bytes do not"
+    return Hop("probe", f"{device}, {what}, {question.address}: {text}: {answer.why}", False)
 
 
 def _nodes(what: str, world: World) -> tuple[tuple[str, str], ...]:

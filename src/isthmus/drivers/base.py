@@ -16,6 +16,7 @@ from isthmus.model.facts import DeviceFacts
 from isthmus.model.plan import Change
 from isthmus.model.resources import AnyResource, IPAddress
 
+Method: TypeAlias = Literal["echo", "port"]
 Result: TypeAlias = Literal["done", "refused", "unknown"]
 
 
@@ -53,21 +54,32 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class ProbeTarget(msgspec.Struct, frozen=True):
-    """Ask whether ``address`` answers an echo request sent from ``source``; ``size`` is the IP packet's length in bytes."""
+    """Ask whether ``address`` answers what is sent from ``source``; ``size`` is the IP packet's length in bytes.
+
+    An ``echo`` request comes back at its own size, so it asks about both directions. Whoever gets a datagram for a
+    closed ``port`` answers with a few bytes, whatever its size: that asks about the way there alone.
+    """
 
     address: IPAddress
     source: IPAddress | None = None
     size: int = 84
     interface: str | None = None
+    method: Method = "echo"
 
 
 class ProbeResult(msgspec.Struct, frozen=True):
-    """The answer to a probe: how long it took, or why there was none."""
+    """The answer to a probe: how long it took, or why there was none.
+
+    ``fragment`` is the size of the largest piece of an answer that came in pieces: the way back carries no more. ``mtu`` is
+    what the way there carries, where somebody on it said so.
+    """
 
     target: ProbeTarget
     reached: bool
     milliseconds: float = 0.0
     why: str = ""
+    fragment: int = 0
+    mtu: int = 0
 
 
 class Driver(Protocol):
@@ -101,4 +113,4 @@ class Driver(Protocol):
         """Return when the device's state may have moved by somebody else's hand; our own writes do not count."""
 
     async def probe(self, targets: Sequence[ProbeTarget]) -> Sequence[ProbeResult]:
-        """Send echo requests from the device and return an answer for each target, in order, within two seconds."""
+        """Ask each target from the device and return the answers in order, within two seconds; nothing is fragmented."""

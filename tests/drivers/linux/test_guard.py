@@ -370,10 +370,10 @@ async def test_the_announce_list_restricts_links(underlay: str) -> None:
 async def test_probes_without_the_capability_say_so(driver: LinuxDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     """A node agent may have NET_ADMIN alone: it opens, and its probes tell what they lack."""
 
-    def forbidden(_version: int) -> None:
+    def forbidden(_version: int, _token: int) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr("isthmus.drivers.linux.probe._raw_socket", forbidden)
+    monkeypatch.setattr("isthmus.drivers.linux.probe.raw_socket", forbidden)
     [answer] = await driver.probe([ProbeTarget(ip_address("192.0.2.9"))])
     assert "NET_RAW" in answer.why
 

@@ -12,6 +12,7 @@ device   Conflicts    something foreign stands where ours should
 device   Held         changes wait for knowledge, consent or policy
 device   Drift        somebody else changed what is ours, and spec.drift leaves it so
 link     Joined       a path is chosen and every node that takes part is reached
+link     Proven       every node answers the devices, with short packets and long ones
 ======== ============ ==================================================================
 
 Pure: the same words give the same conditions, so nothing is written for a status that has not changed. A message holds
@@ -23,7 +24,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["Statement", "is_at_work", "statements"]
+__all__ = ["PROVEN_LATER", "Statement", "is_at_work", "statements"]
+
+PROVEN_LATER = ("Proven",)
+"""Conditions about which nothing is said just after a start; they stay as they were until something is."""
 
 Truth = Literal["True", "False", "Unknown"]
 _LONGEST = 4000
@@ -125,17 +129,31 @@ def _out_of_sync(said: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _link(said: Mapping[str, Any]) -> list[Statement]:
+    return [_joined(said), *_proven(said)]
+
+
+def _proven(said: Mapping[str, Any]) -> list[Statement]:
+    counts = said["counts"]
+    if not counts["proven"]:
+        return []
+    text = "; ".join([said["probe"], *said["silent"][:5]])
+    if counts["silent"]:
+        return [Statement("Proven", "False", "NodesSilent", text)]
+    return [Statement("Proven", "True", "AllAnswer", text)]
+
+
+def _joined(said: Mapping[str, Any]) -> Statement:
     if said["path"] is None:
         tried = "; ".join(f"{one['path']}: {one['whyNot']}" for one in said["tried"])
-        return [Statement("Joined", "False", "NoPath", f"{said['why']}; {tried}" if tried else said["why"])]
+        return Statement("Joined", "False", "NoPath", f"{said['why']}; {tried}" if tried else said["why"])
     joined, waiting = said["nodesJoined"], said["nodesWaiting"]
     if waiting:
         text = f"{joined} of {joined + waiting} nodes are joined"
-        return [Statement("Joined", "False", "NodesWaiting", "; ".join([text, *said["waiting"]]))]
+        return Statement("Joined", "False", "NodesWaiting", "; ".join([text, *said["waiting"]]))
     if not joined:
-        return [Statement("Joined", "False", "NoNodes", f"no node of cluster {said['cluster']} takes part")]
+        return Statement("Joined", "False", "NoNodes", f"no node of cluster {said['cluster']} takes part")
     nodes = "1 node is joined" if joined == 1 else f"{joined} nodes are joined"
-    return [Statement("Joined", "True", "AllNodesJoined", f"{nodes} by path {said['path']}")]
+    return Statement("Joined", "True", "AllNodesJoined", f"{nodes} by path {said['path']}")
 
 
 def _nothing(said: Mapping[str, Any]) -> list[Statement]:
@@ -166,7 +184,7 @@ def _device_ready(said: Mapping[str, Any], found: list[Statement]) -> Statement:
 
 
 def _link_ready(said: Mapping[str, Any], found: list[Statement]) -> Statement:
-    joined = found[-1]
+    joined = next(one for one in found if one.type == "Joined")
     if joined.status == "True" and said["unreachable"]:
         return Statement("Ready", "False", "DeviceUnreachable", f"{', '.join(said['unreachable'])} cannot be reached")
     return joined._replace(type="Ready")

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from isthmus.app.home.conditions import Statement, is_at_work, statements
+from isthmus.app.home.conditions import PROVEN_LATER, Statement, is_at_work, statements
 from isthmus.app.home.objects import HomeObject
 from isthmus.model.kinds import KINDS
 from isthmus.model.kinds.kind import Status
@@ -54,6 +54,10 @@ def document(
                 "observedGeneration": found.generation,
             }
         )
+    # Just after a start nobody has been asked yet: what was found before stands until then.
+    conditions += [
+        one for type, one in old.items() if type in PROVEN_LATER and type not in {c["type"] for c in conditions}
+    ]
     own = _FIELDS[kind](said, before, found, now) if is_at_work(said) else {}
     if "drift" in own:
         own["drift"] += drift_before
@@ -103,8 +107,8 @@ def _device(said: Mapping[str, Any], before: Mapping[str, Any], found: HomeObjec
 def _link(said: Mapping[str, Any], before: Mapping[str, Any], found: HomeObject, now: datetime) -> dict[str, Any]:
     own = {field: said[field] for field in ("path", "why", "tried", "nodesJoined", "nodesWaiting", "answering")}
     # Until every node has been asked once, what was found before the restart is the better answer.
-    whole = said["counts"]["asked"] >= said["nodesJoined"] > 0
-    return {**own, "probe": _probe(said, before.get("probe"), now) if whole else before.get("probe")}
+    proven = said["counts"]["proven"]
+    return {**own, "probe": _probe(said, before.get("probe"), now) if proven else before.get("probe")}
 
 
 def _probe(said: Mapping[str, Any], before: Mapping[str, Any] | None, now: datetime) -> dict[str, Any]:

@@ -29,6 +29,7 @@ _WORSE: dict[tuple[str, str, str], str] = {
     ("EdgeDevice", "Held", "True"): "ChangesHeld",
     ("KubeCluster", "Reachable", "False"): "ClusterFailed",
     ("ClusterLink", "Joined", "False"): "NotJoined",
+    ("ClusterLink", "Proven", "False"): "BlackHole",
     ("AddressPool", "Ready", "False"): "PoolExhausted",
     ("*", "Accepted", "False"): "NotAccepted",
 }
@@ -38,6 +39,7 @@ _BETTER: dict[tuple[str, str, str], str] = {
     ("EdgeDevice", "Held", "False"): "NothingHeld",
     ("KubeCluster", "Reachable", "True"): "ClusterRecovered",
     ("ClusterLink", "Joined", "True"): "Joined",
+    ("ClusterLink", "Proven", "True"): "BlackHoleGone",
     ("AddressPool", "Ready", "True"): "AddressesFree",
     ("*", "Accepted", "True"): "Accepted",
 }

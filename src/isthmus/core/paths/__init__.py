@@ -1,7 +1,7 @@
 """The ways from a device to the pods, one module each, by the name users write; siblings do not know one another.
 
-Every path answers the same three questions: what the link needs on the device, what one node needs there, and from
-which address the device speaks to pods of a family.
+Every path answers the same four questions: what the link needs on the device, what one node needs there, from which
+address the device speaks to pods of a family, and how long a packet may be.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ class Path(Protocol):
 
     def source(self, ground: Ground, version: int) -> IPAddress | None:
         """Return the device's address that pods of that IP version can answer to, or none."""
+
+    def mtu(self, ground: Ground, version: int) -> int | None:
+        """Return the size of the largest packet of that IP version that the path should carry, or none."""
 
 
 PATHS: dict[PathName, Path] = {"direct": direct, "flannel": flannel, "overlay": overlay}

@@ -10,6 +10,8 @@ from isthmus.core.ground import Desired, Ground
 from isthmus.model.facts import NodeFacts
 from isthmus.model.resources import IPAddress, Route
 
+ETHERNET = 1500
+
 
 def for_link(ground: Ground, desired: Desired) -> None:
     """Add nothing: the segment is there already."""
@@ -45,3 +47,12 @@ def source(ground: Ground, version: int) -> IPAddress | None:
     """Return the device's own address on its nodes' segment."""
     end = ground.segment_end(version)
     return end[0] if end is not None else None
+
+
+def mtu(ground: Ground, version: int) -> int | None:
+    """Return the segment's MTU as the device sees it, but no more than Ethernet's own.
+
+    Whether the nodes take jumbo frames, too, nobody has said: that they do not is no fault of the path.
+    """
+    end = ground.segment_end(version)
+    return min(end[1].mtu, ETHERNET) if end is not None else None

@@ -166,6 +166,12 @@ def source(ground: Ground, version: int) -> IPAddress | None:
     return next((prefix.network_address for prefix in own.pod_cidrs if prefix.version == version), None)
 
 
+def mtu(ground: Ground, version: int) -> int | None:
+    """Return the tunnel's MTU, which flannel gives the pods, too."""
+    end = tunnel(ground, version)
+    return end.mtu if end is not None else None
+
+
 def _hop(node: NodeFacts, prefix: IPNetwork) -> IPAddress:
     # Flannel itself knows one pod CIDR per family and node; further ones go the way of the first.
     return next(cidr for cidr in node.pod_cidrs if cidr.version == prefix.version).network_address

@@ -128,6 +128,12 @@ def source(ground: Ground, version: int) -> IPAddress | None:
     return next((address.ip for address in addresses if address.version == version), None)
 
 
+def mtu(ground: Ground, version: int) -> int | None:
+    """Return the tunnel's MTU, the same for both families in it."""
+    tunnel = device_tunnel(ground) if ground.link.spec.overlay is not None else None
+    return tunnel.mtu if tunnel is not None else None
+
+
 def node_side(attached: Attachment, local: IPAddress, facts: DeviceFacts) -> list[AnyResource]:
     """Return what the node's agent puts on its node: tunnel, addresses, devices' entries, and the port's filter.
 
