@@ -12,14 +12,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.home.rig import until
-from core.rig import Rig, node
+from core.rig import Rig, endpoints, node, service
+from isthmus import metrics
 from isthmus.app import probing as probing_module
 from isthmus.app.fleet import Fleet
 from isthmus.app.probing import Probing
+from isthmus.core import silence as silence_module
 from isthmus.drivers.base import ProbeResult, ProbeTarget
 from isthmus.drivers.memory import MemoryDriver
-
-KEY = ("lab", "gw")
+from isthmus.model.facts import Endpoint
 
 
 class NoMemory:
@@ -63,6 +64,7 @@ async def probed(rig: Rig, *drivers: MemoryDriver) -> AsyncIterator[Probing]:
 @pytest.fixture(autouse=True)
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probing_module, "PAUSE", 0.02)
+    monkeypatch.setattr(silence_module, "GRACE", 0.0)
 
 
 def three_nodes() -> Rig:
@@ -71,32 +73,55 @@ def three_nodes() -> Rig:
     return rig
 
 
+def named(probing: Probing, *nodes: str) -> bool:
+    """Say whether exactly ``nodes`` are named."""
+    texts = probing.report("lab").texts
+    return len(texts) == len(nodes) and all(f"node {node}:" in text for node, text in zip(nodes, texts, strict=True))
+
+
 async def test_a_silent_node_is_named_until_it_answers() -> None:
-    """Only a node that misses twice is silent; it is said once, and its recovery once."""
+    """It is said once, and its recovery once."""
     rig = three_nodes()
     rig.driver.silent.add(ip_address("192.0.2.12"))
     with capture_logs() as logs:
         async with probed(rig, rig.driver) as probing:
-            await until(lambda: set(probing.silent("lab")) == {"n2"})
-            assert "192.0.2.12" in probing.silent("lab")["n2"]
+            await until(lambda: named(probing, "n2"))
+            report = probing.report("lab")
+            assert "gw: node n2: its end of the path, 192.0.2.12, does not answer 192.0.2.1" in report.texts[0]
+            assert (report.nodes, report.asked, report.silent, report.kinds["unreachable"]) == (3, 3, 1, 1)
+            assert (metrics.PROBE_SILENT, ("lab", "gw", "unreachable"), 1) in list(probing.readings())
             rig.driver.silent.clear()
-            await until(lambda: not probing.silent("lab"))
+            await until(lambda: named(probing))
     said = [entry["event"] for entry in logs if entry["event"] in ("black hole", "node answers again")]
     assert said == ["black hole", "node answers again"]
 
 
-async def test_who_is_gone_is_not_counted() -> None:
+async def test_who_is_gone_or_not_ready_is_not_counted() -> None:
     """Nodes that come and go are not asked-about for ever, and a link that is gone leaves nothing."""
     rig = three_nodes()
+    rig.driver.silent.add(ip_address("192.0.2.12"))
     async with probed(rig, rig.driver) as probing:
-        await until(lambda: probing.asked("lab") == 3)
-        rig.put(node("n9", "192.0.2.19", "10.244.9.0/24"))
+        await until(lambda: probing.report("lab").asked == 3 and named(probing, "n2"))
         probing._fleet.touch(rig.world.put_node("east", "n1", None))
-        await until(lambda: probing.asked("lab") == 2)
+        await until(lambda: probing.report("lab").nodes == 2)
+        rig.put(node("n2", "192.0.2.12", "10.244.2.0/24", not_ready_since=1.0))
+        await until(lambda: named(probing) and probing.report("lab").nodes == 1)
         del rig.world.links["lab"]
-        await until(lambda: not probing._asked)
-        assert not probing._turn
-        assert not probing._silent
+        await until(lambda: not probing._asking)
+        assert not list(probing.readings())
+
+
+async def test_a_pod_is_asked_while_its_slice_says_that_it_is_ready() -> None:
+    """A pod that does not answer on a node that does is told; another pod in its place begins anew."""
+    rig = three_nodes()
+    rig.put(service("default/web", 80), endpoints("default/web-1", "web", Endpoint(ip_address("10.244.2.9"), "n2")))
+    rig.driver.silent.add(ip_address("10.244.2.9"))
+    async with probed(rig, rig.driver) as probing:
+        await until(lambda: named(probing, "n2"))
+        assert "a pod on it, 10.244.2.9, does not answer" in probing.report("lab").texts[0]
+        assert probing.report("lab").kinds == {"unreachable": 0, "mtu": 0, "pod": 1}
+        rig.put(endpoints("default/web-1", "web", Endpoint(ip_address("10.244.2.10"), "n2")))
+        await until(lambda: named(probing))
 
 
 class Failing(MemoryDriver):
@@ -106,11 +131,39 @@ class Failing(MemoryDriver):
         raise OSError("out of sockets")
 
 
-async def test_one_device_that_cannot_probe_is_nobody_elses_trouble() -> None:
-    """A probe that ends in an error of any kind costs that device's answers and nothing else (law 5)."""
+class Hanging(MemoryDriver):
+    """Never ends a probe."""
+
+    async def probe(self, targets: Sequence[ProbeTarget]) -> Sequence[ProbeResult]:
+        await asyncio.Event().wait()
+        return []
+
+
+@pytest.mark.parametrize("bad", [Failing, Hanging])
+async def test_one_device_that_cannot_probe_is_nobody_elses_trouble(bad: type[MemoryDriver]) -> None:
+    """A probe that fails or hangs costs that device's answers and nothing else (law 5)."""
     rig = three_nodes()
+    rig.driver.silent.add(ip_address("192.0.2.13"))
     with capture_logs() as logs:
-        async with probed(rig, Failing(facts=rig.driver.facts), rig.driver) as probing:
-            await until(lambda: len(probing._asked.get(("lab", "gw2"), ())) == 3)
-            assert not probing._asked.get(KEY)
-    assert any(entry["event"] == "probing crashed" and entry["device"] == "gw" for entry in logs)
+        async with probed(rig, bad(facts=rig.driver.facts), rig.driver) as probing:
+            await until(lambda: named(probing, "n3"))
+            assert probing.report("lab").asked == 0, "of the device that cannot ask, nothing is known"
+    crashed = [entry for entry in logs if entry["event"] == "probing crashed"]
+    assert bool(crashed) == (bad is Failing)
+    assert all(entry["device"] == "gw" for entry in crashed)
+
+
+async def test_five_thousand_nodes_are_asked_in_slices() -> None:
+    """No call to a driver is large."""
+    rig = Rig()
+    rig.put(*(node(f"n{i}", f"192.0.2.{i % 250 + 2}", f"10.{i >> 8}.{i & 255}.0/24") for i in range(5000)))
+    sizes: list[int] = []
+
+    class Counting(MemoryDriver):
+        async def probe(self, targets: Sequence[ProbeTarget]) -> Sequence[ProbeResult]:
+            sizes.append(len(targets))
+            return await super().probe(targets)
+
+    async with probed(rig, Counting(facts=rig.driver.facts)) as probing:
+        await until(lambda: probing.report("lab").asked == 5000)
+        assert max(sizes) <= 2 * probing_module.SLICE

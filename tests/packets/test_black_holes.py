@@ -40,7 +40,7 @@ async def silent(rig: Rig, *nodes: str) -> dict[str, str]:
 
     def exactly(link: Mapping[str, Any]) -> bool:
         found.clear()
-        found.update({text.split("node ")[1].split(":")[0]: text for text in link["silent"]})
+        found.update({text.partition("node ")[2].split(":")[0]: text for text in link["silent"]})
         return len(link["silent"]) == len(nodes) and found.keys() == set(nodes)
 
     await rig.until("ClusterLink", "lab", exactly, timeout=12)
@@ -85,7 +85,7 @@ async def test_black_holes_are_found_explained_and_cleared(rig: Rig) -> None:
 
 async def test_long_packets_that_are_lost_are_told_with_their_direction(rig: Rig) -> None:
     """Four ways to lose only long packets: each node is named with the size, the way on which they go, and what passes."""
-    await rig.ip("link", "set", "under", "mtu", "1400", where="node4")
+    await rig.ip("link", "set", "eth0", "mtu", "1400", where="node4")
     await rig.ip("link", "set", "flannel.1", "mtu", "1400", where="node5")
     for node, hook, side in (("node6", "input", "iifname"), ("node7", "output", "oifname")):
         await command_in(node, ["nft", "-f", "-"], text=_FIREWALL.format(hook=hook, side=side))
@@ -107,7 +107,7 @@ async def test_long_packets_that_are_lost_are_told_with_their_direction(rig: Rig
     assert status == 1
     assert f"short packets pass, packets of {LONG} bytes do not" in out, out
 
-    await rig.ip("link", "set", "under", "mtu", "1500", where="node4")
+    await rig.ip("link", "set", "eth0", "mtu", "1500", where="node4")
     await rig.ip("link", "set", "flannel.1", "mtu", str(LONG), where="node5")
     for node in ("node6", "node7"):
         await command_in(node, ["nft", "delete", "table", "inet", "long"])
