@@ -37,7 +37,7 @@ SAID: dict[str, dict[str, Any]] = {
     "ClusterLink": {
         "path": "direct", "why": "answers", "tried": [], "nodesJoined": 2, "nodesWaiting": 0,
         "answering": [], "waiting": [],
-        "silent": [], "probe": "all 2 nodes answer", "counts": {"asked": 2, "silent": 0}, "cluster": "prod",
+        "silent": [], "probe": "all 2 nodes answer", "counts": {"asked": 2, "silent": 0, "proven": True}, "cluster": "prod",
         "devices": ["gw1"], "unreachable": [],
     },
     "AddressPool": {"total": 16, "used": 1, "free": 15, "waiting": 0},
@@ -86,10 +86,31 @@ def test_counts_go_on_over_a_restart() -> None:
 
 def test_a_half_finished_probe_says_nothing_new() -> None:
     """Until every node has been asked once, the last complete answer stands."""
-    before = standing("ClusterLink", {"probe": {"ok": False, "message": "1 nodes do not answer"}})
-    half = {**SAID["ClusterLink"], "accepted": GOOD, "counts": {"asked": 1, "silent": 0}}
-    status, _ = document(found("ClusterLink"), half, before, NOW)
+    silent = {"probe": "1 node does not answer", "silent": ["gw1: node n2: silent"]}
+    bad = {**SAID["ClusterLink"], **silent, "accepted": GOOD, "counts": {"asked": 2, "silent": 1, "proven": True}}
+    before, _ = document(found("ClusterLink"), bad, {}, NOW)
+    half = {**SAID["ClusterLink"], "accepted": GOOD, "counts": {"asked": 1, "silent": 0, "proven": False}}
+    status, told = document(found("ClusterLink"), half, before, NOW)
     assert status["probe"] == before["probe"]
+    assert status["conditions"] == before["conditions"]
+    assert "BlackHoleGone" not in [one.reason for one in news("ClusterLink", told, before, status)]
+
+
+def test_a_black_hole_is_a_condition_and_an_event() -> None:
+    """It is told when it is found and when it has gone, with the node's name, and not again in between."""
+    good = {**SAID["ClusterLink"], "accepted": GOOD}
+    bad = {**good, "probe": "1 node does not answer", "silent": ["gw1: node n2: silent"]}
+    bad["counts"] = {"asked": 2, "silent": 1, "proven": True}
+    before: dict[str, Any] = {}
+    heard = []
+    for said in (good, bad, bad, good):
+        status, told = document(found("ClusterLink"), said, before, NOW)
+        heard.append([(one.reason, one.warning) for one in news("ClusterLink", told, before, status)])
+        before = status
+        (proven,) = (one for one in status["conditions"] if one["type"] == "Proven")
+        assert proven["reason"] == ("NodesSilent" if said is bad else "AllAnswer")
+        assert ("node n2" in proven["message"]) == (said is bad)
+    assert heard[1:] == [[("BlackHole", True)], [], [("BlackHoleGone", False)]]
 
 
 def test_a_status_that_is_not_ours_is_written_over() -> None:
