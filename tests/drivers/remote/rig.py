@@ -6,6 +6,7 @@ The host behind it is a device in memory, unless a test gives another driver. Th
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -69,7 +70,7 @@ class Rig:
     async def stop(self) -> None:
         """Stop it in good order."""
         task, self._task = self._task, None
-        if task is not None:
+        if task is not None and not task.done():
             self._stop.set()
             await task
 
@@ -112,7 +113,11 @@ class Rig:
         async with (
             aiohttp.ClientSession() as session,
             session.request(
-                method, self.url + path, data=body, ssl=context or self.context(), headers={**sent, **(headers or {})}
+                method,
+                self.url + path,
+                data=io.BytesIO(body) if isinstance(body, bytes) else body,
+                ssl=context or self.context(),
+                headers={**sent, **(headers or {})},
             ) as answer,
         ):
             if "json" in answer.content_type and "jsonl" not in answer.content_type:

@@ -43,7 +43,7 @@ class Requested:
     def new(cls, name: str) -> Requested:
         """Return a request for ``name`` with a key of its own."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64] or "isthmus")])
         request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
         return cls(key, request.public_bytes(Encoding.PEM).decode())
 

@@ -8,6 +8,7 @@ every request under way ends at once (see ``pulse``).
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
@@ -86,7 +87,7 @@ class Exchange:
             async with self._session.request(
                 method,
                 self.url + path,
-                data=data,
+                data=io.BytesIO(data) if data is not None else None,  # sent piece by piece: the loop stays free
                 params=params,
                 headers={"Content-Type": "application/json"} if data is not None else None,
                 allow_redirects=False,
