@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
+from typing import Any
 
 from isthmus.app import clusters
 from isthmus.app.assigning import Assigned, Assigning
@@ -28,7 +29,7 @@ from isthmus.errors import InputError, IsthmusError
 from isthmus.kube.identity import cluster_uid
 from isthmus.loop.session import PROJECTIONS
 from isthmus.loop.snapshot import list_facts
-from isthmus.model.kinds import ClusterLink, EdgeDevice, KubeCluster
+from isthmus.model.kinds import ClusterLink, EdgeDevice, Kind, KubeCluster
 from isthmus.model.plan import Plan
 from isthmus.registry.orders import read_orders
 
@@ -48,8 +49,12 @@ class Oneshot:
         wiring: Wiring | None = None,
         drivers: Mapping[str, DriverFactory] = DRIVERS,
         adopt: Mapping[str, Collection[str]] | None = None,
+        patience: float | None = None,
     ) -> None:
-        """``adopt`` are orders, by device, that count here as if they had been placed."""
+        """``adopt`` are orders, by device, that count here as if they had been placed.
+
+        ``patience`` is how many seconds one cluster or device may take to be read; none leaves it to their own limits.
+        """
         self.world = World()
         self.planners: dict[str, DevicePlanner] = {}
         self.drivers: dict[str, Driver] = {}
@@ -61,6 +66,8 @@ class Oneshot:
         self._wiring = wiring or looking(where.state)
         self._makers = drivers
         self._adopt = adopt or {}
+        self._patience = patience
+        self.objects: Collection[Kind] = ()
         self._assigning = Assigning(self.world, self.drivers, self.notes.append)
         self._stack = AsyncExitStack()
 
@@ -122,9 +129,12 @@ class Oneshot:
         found = await look(self.where, set(self._makers))
         self._take(found)
         await asyncio.gather(
-            *(self._read_cluster(name, kind, found) for name, kind in self.world.cluster_kinds.items())
+            *(
+                self._within("KubeCluster", kind, self._read_cluster(kind, found))
+                for kind in self.world.cluster_kinds.values()
+            ),
+            *(self._within("EdgeDevice", kind, self._observe(kind, found)) for kind in self.world.devices.values()),
         )
-        await asyncio.gather(*(self._observe(name, kind, found) for name, kind in self.world.devices.items()))
         for link in self.world.links.values():
             self._assigning.places(link, found.addresses.get(link.name, {}))
             await self._assigning.settle(link, self.grounds(link))
@@ -132,6 +142,7 @@ class Oneshot:
 
     def _take(self, found: Look) -> None:
         self.problems = found.problems
+        self.objects = tuple(found.configuration.snapshot.objects.values())
         self.notes += found.notes
         take_kinds(self.world, found.configuration)
         for vip in found.vips:
@@ -139,7 +150,15 @@ class Oneshot:
         self.world.choices.update(found.choices)
         self.world.config_doubt = found.doubt
 
-    async def _read_cluster(self, name: str, kind: KubeCluster, found: Look) -> None:
+    async def _within(self, kind: str, of: Kind, reading: Coroutine[Any, Any, None]) -> None:
+        try:
+            async with asyncio.timeout(self._patience):
+                await reading
+        except TimeoutError:
+            self._miss(kind, of.name, f"did not answer within {self._patience:.0f} s")
+
+    async def _read_cluster(self, kind: KubeCluster, found: Look) -> None:
+        name = kind.name
         view = self.world.view(name)
         try:
             async with clusters.client(kind) as client:
@@ -156,7 +175,8 @@ class Oneshot:
         except IsthmusError as error:
             self._miss("KubeCluster", name, f"cannot be read ({error}); nothing of it is planned or deleted")
 
-    async def _observe(self, name: str, kind: EdgeDevice, found: Look) -> None:
+    async def _observe(self, kind: EdgeDevice, found: Look) -> None:
+        name = kind.name
         driver = self._makers[kind.spec.driver](kind, self._wiring)
         planner = DevicePlanner(self.world, name, driver.adapt)
         try:

@@ -16,6 +16,7 @@ _VERBS = {
     "completion": ("completion", "Print the shell completion script."),
     "controller": ("controller", "Run the controller."),
     "crds": ("crds", "Print the CustomResourceDefinitions."),
+    "doctor": ("doctor", "Check everything that can be in the way; make a support bundle."),
     "explain": ("explain", "Say hop by hop why a node, pod CIDR or VIP is as it is."),
     "gateway": ("gateway", "Let this machine's controller in at a gateway's agent."),
     "lab": ("lab", "A network on one machine: nodes, pods, clients, a gateway, a Kubernetes API."),

@@ -245,6 +245,10 @@ class KubeClient:
         found = await self._object("get version", URL(f"{self._base}/version", encoded=True))
         return str(found.get("gitVersion", ""))
 
+    def skew(self) -> float | None:
+        """Return by how many seconds the API's clock is ahead of ours; none before its first answer."""
+        return self._transport.skew()
+
     async def can_i(self, verb: str, kind: KindRef, namespace: str | None = None, *, subresource: str = "") -> bool:
         """Say whether this credential may do ``verb`` on ``kind``; everywhere if no namespace is given."""
         attributes = {"verb": verb, "group": kind.group, "resource": kind.plural}

@@ -14,7 +14,8 @@ import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from time import perf_counter
+from email.utils import parsedate_to_datetime
+from time import perf_counter, time
 from typing import Any
 
 import aiohttp
@@ -63,6 +64,7 @@ class Transport:
         # Compression is declined: it costs more CPU on both sides than it saves wire, and an answer's size stays bounded.
         self._headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "identity"}
         self._session: aiohttp.ClientSession | None = None
+        self._dated: tuple[str, float] | None = None
 
     async def __aenter__(self) -> Transport:
         connector = aiohttp.TCPConnector(limit=256, socket_factory=_socket)
@@ -75,6 +77,16 @@ class Transport:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    def skew(self) -> float | None:
+        """Return by how many seconds the server's clock is ahead of ours, to a second or so; none where it never said."""
+        if self._dated is None:
+            return None
+        said, heard = self._dated
+        try:
+            return parsedate_to_datetime(said).timestamp() - heard
+        except ValueError:
+            return None
 
     async def send(self, ask: Ask, *, timeout: float | None = None) -> bytes:
         """Return the body of the answer to ``ask``. Raises a KubeError for every answer but 2xx, and for none."""
@@ -140,6 +152,8 @@ class Transport:
                 )
                 async with asyncio.timeout(headers_within):
                     response = await request
+            if "Date" in response.headers:
+                self._dated = response.headers["Date"], time()
             if 200 <= response.status < 300:
                 return response
             try:

@@ -230,6 +230,12 @@ class StateReader:
         """Return what was last applied to ``device``, None if nothing; raise StateError if it is damaged."""
         return self._run(tables.read_applied, device)
 
+    def damage(self) -> str:
+        """Return what an integrity check finds wrong in the database; empty where it is whole."""
+        rows = self._run(lambda connection: connection.execute("PRAGMA quick_check(3)").fetchall())
+        found = [str(row[0]) for row in rows]
+        return "" if found == ["ok"] else "; ".join(found)
+
     def _run(self, work: Callable[Concatenate[sqlite3.Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         with told(self._path):
             return work(self._connection, *args, **kwargs)

@@ -1,0 +1,1 @@
+"""What the doctor says, and what it must never say."""
