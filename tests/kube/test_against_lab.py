@@ -6,7 +6,6 @@ is worth more. Streamed lists and paged ones are both tried.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +13,16 @@ from typing import Any
 
 import pytest
 
-from isthmus.errors import KubeConflict, KubeForbidden, KubeInvalid, KubeNotFound, KubeUnauthorized
+from isthmus.errors import KubeForbidden, KubeUnauthorized
 from isthmus.kube.client import KubeClient
 from isthmus.kube.connection import Connection
-from isthmus.kube.events import EventWriter, Regarding
 from isthmus.kube.identity import cluster_uid
-from isthmus.kube.kinds import CONFIGMAPS, ENDPOINT_SLICES, LEASES, NODES, SERVICES
+from isthmus.kube.kinds import NODES
 from isthmus.kube.kubeconfig import load
-from isthmus.kube.parse import SERVICE, SLICE
 from isthmus.kube.transport import Patience
 
 from .conftest import Watched
-from .stub import StallingProxy, eventually
+from .stub import eventually
 
 lab = pytest.importorskip("isthmus.lab.kube")
 Start = Callable[..., Watched]
@@ -84,24 +81,6 @@ async def test_a_frozen_watch_is_found_out(real: Lab, watching: Start) -> None:
     await eventually(lambda: "unseen" in watched.names)
 
 
-async def test_a_stalled_proxy_is_found_out(real: Lab, watching: Start) -> None:
-    """Over TLS through a middle box that goes silent, too."""
-    real.node("old")
-    async with StallingProxy(real.endpoint.port).serving() as proxy:
-        connection = Connection(
-            server=f"https://127.0.0.1:{proxy.port}", ca_file=real.endpoint.ca_path, token=real.endpoint.token
-        )
-        patience = Patience(connect=0.3, request=0.5, headers=0.3)
-        async with KubeClient(connection, patience=patience) as client:
-            watched = watching(via=client)
-            await eventually(watched.informer.synced.is_set)
-            proxy.stalled = True
-            real.node("unseen")
-            await eventually(lambda: watched.informer.failing)
-            proxy.stalled = False
-            await eventually(lambda: "unseen" in watched.names)
-
-
 async def test_a_restored_backup(real: Lab, watching: Start) -> None:
     """An etcd snapshot that knows less deletes nothing."""
     real.node("old")
@@ -149,68 +128,6 @@ async def test_an_empty_first_list_does_not_last(real: Lab, watching: Start) -> 
     await eventually(lambda: watched.names == {"old"})
 
 
-async def test_services_and_slices(real: Lab, watching: Start) -> None:
-    """A Service as the API defaults it, and its slices by index."""
-    await real.client.create(
-        SERVICES,
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "web", "namespace": "default"},
-            "spec": {"type": "LoadBalancer", "ports": [{"port": 80}], "selector": {"app": "web"}},
-        },
-    )
-    await real.client.create(
-        ENDPOINT_SLICES,
-        {
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {
-                "name": "web-1",
-                "namespace": "default",
-                "labels": {"kubernetes.io/service-name": "web"},
-            },
-            "addressType": "IPv4",
-            "ports": [{"name": "", "protocol": "TCP", "port": 8080}],
-            "endpoints": [{"addresses": ["10.244.1.5"], "nodeName": "n1", "conditions": {"ready": True}}],
-        },
-    )
-    services = watching(SERVICE, via=real.client)
-    slices = watching(SLICE, via=real.client, indexes={"by_service": lambda one: [(one.namespace, one.service)]})
-    await eventually(lambda: services.informer.synced.is_set() and slices.informer.synced.is_set())
-    facts = services.informer.get(("default", "web"))
-    assert (facts.type, facts.families, facts.ports[0].protocol) == ("LoadBalancer", (4,), "tcp")
-    (found,) = slices.informer.by("by_service", ("default", "web"))
-    assert found.ports == (("", "tcp", 8080),)
-
-
-async def test_writing_as_the_real_one_takes_it(real: Lab) -> None:
-    """Apply owns fields and meets conflicts; a stale replace and a wrong uid are conflicts; status is apart."""
-    client = real.client
-    await client.apply(CONFIGMAPS, {"metadata": {"name": "a", "namespace": "default"}, "data": {"k": "1", "l": "1"}})
-    with pytest.raises(KubeConflict, match="k"):
-        await client.apply(
-            CONFIGMAPS, {"metadata": {"name": "a", "namespace": "default"}, "data": {"k": "2"}}, field_manager="other"
-        )
-    after = await client.apply(CONFIGMAPS, {"metadata": {"name": "a", "namespace": "default"}, "data": {"k": "1"}})
-    assert after["data"] == {"k": "1"}, "what we leave out, we give up"
-    await client.patch(CONFIGMAPS, "a", {"data": {"k": "9"}}, "default")
-    with pytest.raises(KubeConflict):
-        await client.replace(CONFIGMAPS, after)
-    with pytest.raises(KubeConflict):
-        await client.delete(CONFIGMAPS, "a", "default", uid="00000000-0000-0000-0000-000000000000")
-    await client.delete(CONFIGMAPS, "a", "default")
-    with pytest.raises(KubeNotFound):
-        await client.get(CONFIGMAPS, "a", "default")
-    with pytest.raises(KubeInvalid):
-        await client.create(CONFIGMAPS, {"metadata": {"name": "Not Valid", "namespace": "default"}})
-    real.node("n1")
-    await client.apply_status(
-        NODES, {"metadata": {"name": "n1"}, "status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]}}
-    )
-    assert (await client.get(NODES, "n1"))["status"]["addresses"][0]["address"] == "192.0.2.1"
-
-
 async def test_permissions(real: Lab, watching: Start) -> None:
     """A denied kind is failing with its reason and heals; permissions can be asked for; a wrong token is a 401."""
     assert await real.client.can_i("list", NODES)
@@ -227,27 +144,3 @@ async def test_permissions(real: Lab, watching: Start) -> None:
     async with KubeClient(wrong) as client:
         with pytest.raises(KubeUnauthorized):
             await client.get(NODES, "n1")
-
-
-async def test_discovery_and_version(real: Lab) -> None:
-    """What the API serves is found in its own words."""
-    assert LEASES in await real.client.discover("coordination.k8s.io")
-    assert NODES in await real.client.discover("")
-    assert await real.client.discover("cilium.io") == ()
-    assert (await real.client.version()).startswith("v1.")
-
-
-async def test_events_are_accepted(real: Lab) -> None:
-    """An Event of ours passes the API's own validation, and so does its count."""
-    writer = EventWriter(real.client)
-    task = asyncio.create_task(writer.run())
-    for _ in range(2):
-        writer.tell(
-            Regarding("v1", "Service", "web", "default", "u"), "NoAddress", "pool edge is used up", warning=True
-        )
-        await writer.drained()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    assert writer.dropped == 0
-    (event,) = real.api.list("events.events.k8s.io", "default")
-    assert event["series"]["count"] == 2

@@ -157,9 +157,7 @@ class Objects:
             obj = self._inward(resource, changed, options)
         except _Undecodable as error:
             raise status.unpatchable(error.why) from error
-        uid, had = obj["metadata"].get("uid"), record.obj()["metadata"]["uid"]
-        if uid not in (None, "", had):
-            raise status.invalid(resource, name, [bad("metadata.uid", uid, "field is immutable")] * 2)
+        self._same_uid(resource, obj["metadata"], record)
         return self.replace(resource, record, obj, options)
 
     def apply(
@@ -174,8 +172,13 @@ class Objects:
             message = f"the name of the object ({meta['name']}) does not match the name on the URL ({name})"
             raise status.bad_request(message)
         record = self.store.get(resource.bucket, (namespace, name))
-        if record is None and (options.subresource or meta.get("uid")):
+        if record is None and options.subresource:
             raise status.not_found(resource, name)
+        if record is None and meta.get("uid"):
+            why = f"uid mismatch: the provided object specified uid {meta['uid']}, and no existing object was found"
+            raise status.conflict(resource, name, why)
+        if record is not None:
+            self._same_uid(resource, meta, record)
         if options.subresource == "status":
             wanted = {key: value for key, value in wanted.items() if key in ("metadata", "status")}
         elif resource.status and not (record is None and resource.keeps_status):
@@ -269,14 +272,21 @@ class Objects:
         return record, False
 
     @staticmethod
+    def _same_uid(resource: Resource, meta: Json, record: Record) -> None:
+        """Refuse a patch that is meant for another incarnation; the real server names the field twice."""
+        uid, had = meta.get("uid"), record.obj()["metadata"]["uid"]
+        if uid not in (None, "", had):
+            raise status.invalid(resource, record.key[1], [bad("metadata.uid", uid, "field is immutable")] * 2)
+
+    @staticmethod
     def _precondition(resource: Resource, meta: Json, wanted: Preconditions) -> None:
-        for label, asked, have in (
-            ("UID", wanted.uid, meta["uid"]),
-            ("ResourceVersion", wanted.resource_version, meta["resourceVersion"]),
+        for label, asked, have, hint in (
+            ("UID", wanted.uid, meta["uid"], "deleted and then recreated"),
+            ("ResourceVersion", wanted.resource_version, meta["resourceVersion"], "modified"),
         ):
             if asked and asked != have:
-                why = f"Precondition failed: {label} in precondition: {asked}, {label} in object meta: {have}"
-                raise status.conflict(resource, meta["name"], why)
+                why = f"the {label} in the precondition ({asked}) does not match the {label} in record ({have}). "
+                raise status.precondition(resource, meta["name"], f"{why}The object might have been {hint}")
 
     @staticmethod
     def _only_status(resource: Resource, obj: Json, old: Json) -> Json:

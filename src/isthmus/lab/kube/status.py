@@ -155,6 +155,13 @@ def conflict(resource: Named, name: str, why: str = "") -> ApiError:
     return ApiError(409, "Conflict", message, details=_details(resource, name))
 
 
+def precondition(resource: Named, name: str, why: str) -> ApiError:
+    """Return 409 for a delete of what is not as the client thinks; the kind stands where the resource does elsewhere."""
+    group = f".{resource.group}" if resource.group else ""
+    message = f'Operation cannot be fulfilled on {resource.kind}{group} "{name}": {why}'
+    return ApiError(409, "Conflict", message, details={**_details(resource, name), "kind": resource.kind})
+
+
 def apply_conflict(claims: list[tuple[str, str]]) -> ApiError:
     """Return 409 for an apply that wants fields of others; a claim is (the other manager, the field)."""
     causes = [Cause("FieldManagerConflict", f"conflict with {who}", field) for who, field in claims]
