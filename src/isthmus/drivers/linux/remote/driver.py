@@ -95,6 +95,9 @@ class RemoteGateway:
         self._open: _Open | None = None
         self._ipv6 = True
         self._announce: tuple[str, ...] = ()
+        self._foreign: frozenset[str] = frozenset()
+        self._contested: set[str] = set()
+        self._contesting = asyncio.Event()
         self._log = get_logger("linux").bind(device=device)
 
     async def open(self) -> None:
@@ -140,10 +143,17 @@ class RemoteGateway:
         expected = None if identities is None else frozenset(identities)
         if observation.identities != expected:
             raise DeviceError(f"{self._place}: it was asked about some things and answered about others")
+        if identities is None:
+            self._foreign = frozenset(observation.foreign)
+            self._contested &= self._foreign
         return observation
 
     def adapt(self, desired: Mapping[str, AnyResource]) -> Adapted:
         """Return ``desired`` as the gateway would read it back, and what it refuses by value."""
+        news = (self._foreign & desired.keys()) - self._contested if self._foreign else frozenset()
+        if news:
+            self._contested |= news
+            self._contesting.set()
         return spelling.adapt(desired, ipv6=self._ipv6, announce=self._announce)
 
     async def apply(self, changes: Sequence[Change]) -> AsyncIterator[Outcome]:
@@ -200,7 +210,23 @@ class RemoteGateway:
 
     async def drift(self) -> None:
         """Return when the gateway has moved by somebody else's hand; raise ``DeviceUnreachable`` when its agent is gone."""
-        await self._opened().pulse.moved()
+        opened = self._opened()
+        moved = asyncio.ensure_future(opened.pulse.moved())
+        try:
+            while not moved.done():
+                contesting = asyncio.ensure_future(self._contesting.wait())
+                try:
+                    await asyncio.wait({moved, contesting}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    contesting.cancel()
+                if self._contesting.is_set() and not moved.done():
+                    # The agent knows no wishes: by asking about what others hold, it learns to tell when that goes.
+                    self._contesting.clear()
+                    await self.observe(self._contested)
+            await moved
+        finally:
+            moved.cancel()
+            await asyncio.gather(moved, return_exceptions=True)
 
     async def probe(self, targets: Sequence[ProbeTarget]) -> Sequence[ProbeResult]:
         """Send echo requests from the gateway and return an answer for each target, in order."""

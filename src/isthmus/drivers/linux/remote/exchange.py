@@ -162,7 +162,10 @@ def _said(problem: Problem) -> str:
 
 def _mapped(place: str, error: BaseException) -> DeviceError:
     """Return what a failure of the connection means."""
-    cause: BaseException | None = error
+    # aiohttp's own class is an SSLCertVerificationError without what makes one; the real one is inside.
+    cause: BaseException | None = (
+        error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else error
+    )
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return DeviceRefused(
