@@ -12,6 +12,7 @@ A worker whose tenure does not hold looks and compares as ever, and hands nothin
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable
 from enum import Enum
@@ -112,7 +113,9 @@ class DeviceWorker:
                 self._failed(error)
                 await self.let_go()
                 pause = 1.0 if isinstance(error, StateError) else 0.5 * 2 ** min(self._failures, 6)
-                await self._stopped_within(min(30.0, pause))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(30.0, pause)):
+                        await self._stop.wait()
 
     async def stop(self) -> None:
         """Finish the plan under way, remember the state, let go of the device."""
@@ -144,13 +147,6 @@ class DeviceWorker:
             self._on_pass(self, scopes)
         except Exception as error:
             self._log.error("news of a pass was not taken", error=repr(error), exc_info=error)
-
-    async def _stopped_within(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()
-        except TimeoutError:
-            return
 
     async def _work(self) -> None:
         await self._observe()
