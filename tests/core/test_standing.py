@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from isthmus.core.explain import explain
 from isthmus.core.planner import DevicePlanner
+from isthmus.core.restore import restoring
 from isthmus.core.standing import roles, standing, stirred
 from isthmus.core.world import World
 from isthmus.drivers.base import Outcome
@@ -327,3 +328,16 @@ def test_an_explanation_says_who_answers_and_why() -> None:
         "gw1 does not answer us; it answered for 1 VIP when last seen",
         "gw2 stands by",
     ]
+
+
+def test_a_lapsed_vip_is_restored_as_one_that_is_gone() -> None:
+    """What its lifetime left behind on the device is no reason to think that it stands."""
+    segment = Segment()
+    segment.settle()
+    recorded = [(resource, ()) for resource in segment.drivers["gw1"].resources.values()]
+    segment.drivers["gw1"].resources[IDENTITY] = VirtualAddress(V, "", lapses=True)
+    segment.restart()
+    planner = segment.planners["gw1"]
+    seen = drive(segment.drivers["gw1"].observe())
+    planner.see(seen.resources, seen.foreign, seen.facts)
+    assert [change.after for change in restoring(planner, recorded)] == [VirtualAddress(V, "eth0", lapses=True)]

@@ -9,7 +9,12 @@ from isthmus.core.drift import answer
 from isthmus.core.planner import DevicePlanner
 from isthmus.core.wishes import Verdict
 from isthmus.model.plan import Change, Scope
-from isthmus.model.resources import AnyResource
+from isthmus.model.resources import AnyResource, VirtualAddress
+
+
+def stands(observed: AnyResource | None) -> bool:
+    """Say whether what was observed is all there; of a VIP that lapsed, something is left on a device, and it is not."""
+    return observed is not None and not (isinstance(observed, VirtualAddress) and not observed.link)
 
 
 def restoring(
@@ -28,7 +33,7 @@ def restoring(
         planner.owners.setdefault(resource.identity, scopes)
         if (
             silent
-            or resource.identity in planner.observed
+            or stands(planner.observed.get(resource.identity))
             or (left_alone and planner.left.of(resource.identity) == resource)
         ):
             continue

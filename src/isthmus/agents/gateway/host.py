@@ -19,6 +19,7 @@ import msgspec
 
 from isthmus.agents.gateway.fence import Fence
 from isthmus.core.diff import compare, ordered
+from isthmus.core.restore import stands
 from isthmus.core.wishes import Verdict
 from isthmus.drivers.base import Driver, Observation, Outcome, ProbeResult, ProbeTarget
 from isthmus.errors import DeviceError, DeviceUnreachable, IsthmusError
@@ -176,7 +177,7 @@ class Host:
         observed = await self.driver.observe()
         changes = []
         for identity, resource in adapted.resources.items():
-            if identity in observed.resources:
+            if stands(observed.resources.get(identity)):
                 continue
             step = compare(identity, Verdict(resource, ()), resource, None, observed.foreign)
             if isinstance(step, Change):
