@@ -22,6 +22,7 @@ from isthmus.lab.net.nodes import State, Workload
 from isthmus.lab.net.pods import HTTP_PORT
 from isthmus.lab.net.processes import Running
 from isthmus.lab.net.topology import CLIENT_FAR, CLIENT_NEAR, Address, Family, Topology, family_of
+from isthmus.lab.remote import RemoteLab
 from isthmus.registry.state import StateDirectory
 
 __all__ = ["CLIENT_FAR", "CLIENT_NEAR", "GATEWAY", "LINK", "Rig", "eventually", "joined_lab", "until"]
@@ -270,12 +271,17 @@ async def joined_lab(
     join: bool = True,
     options: Mapping[str, Any] | None = None,
     more_cidrs: bool = False,
+    remote: bool = False,
     api: ServesKube | None = None,
     **numbers: Any,
 ) -> AsyncIterator[Rig]:
-    """Build a lab, join it by ``path`` and wait until every pod is reached; ``numbers`` are the topology's."""
+    """Build a lab, join it by ``path`` and wait until every pod is reached; ``numbers`` are the topology's.
+
+    ``remote`` has the controller away from the gateways, with an agent on each.
+    """
     numbers.setdefault("cni", "flannel" if path == "flannel" else "none")
-    async with JoinedLab(Topology(**numbers), path, options=options, api=api) as joined:
+    made = (RemoteLab if remote else JoinedLab)(Topology(**numbers), path, options=options, api=api)
+    async with made as joined:
         rig = Rig(joined)
         if more_cidrs:
             for plan in joined.lab.network.nodes.values():

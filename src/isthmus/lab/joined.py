@@ -41,6 +41,7 @@ class JoinedLab:
         """``options`` are merged into the ClusterLink's spec; ``api`` is as of the Lab."""
         self.lab = Lab(topology, api=api)
         self.path = path
+        self.seat = GATEWAY
         self.controller: Running | None = None
         self.agents: dict[str, Running] = {}
         self._pools = pools
@@ -110,9 +111,9 @@ class JoinedLab:
     # --- processes ----------------------------------------------------------------------------------------------
 
     async def start_controller(self, *extra: str) -> Running:
-        """Start ``isthmus controller`` on the gateway."""
+        """Start ``isthmus controller`` where it sits: on the gateway."""
         argv = (*ISTHMUS, "controller", "--config", str(self.config), "--state", str(self.state), *extra)
-        self.controller = await self.lab.start_process(GATEWAY, argv, name="controller")
+        self.controller = await self.lab.start_process(self.seat, argv, name="controller")
         return self.controller
 
     async def stop_controller(self) -> int:
@@ -143,9 +144,9 @@ class JoinedLab:
     # --- asking -------------------------------------------------------------------------------------------------
 
     async def isthmus(self, *arguments: str) -> tuple[int, str, str]:
-        """Run an ``isthmus`` command on the gateway; return its exit status, output and errors."""
+        """Run an ``isthmus`` command where the controller sits; return its exit status, output and errors."""
         process = await asyncio.create_subprocess_exec(
-            *inside(GATEWAY, [*ISTHMUS, *arguments]),
+            *inside(self.seat, [*ISTHMUS, *arguments]),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
