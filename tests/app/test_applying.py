@@ -61,7 +61,7 @@ class Place:
     async def apply(self) -> tuple[list[Applied], list[str]]:
         """Plan, and carry it out."""
         async with hold(self.where) as held, self.look() as look:
-            applying = Applying(look, held.memory, held.claims, held.applied)
+            applying = Applying(look, held)
             outcomes = [one async for one in applying.run([look.plan("gw1", repair_drift=True)])]
             return outcomes, applying.notes
 
@@ -165,7 +165,7 @@ async def test_a_dead_device_is_told_and_nothing_of_it_forgotten(place: Place) -
     async with hold(place.where) as held, place.look() as look:
         plan = look.plan("gw1")
         place.driver.reachable = False
-        applying = Applying(look, held.memory, held.claims, held.applied)
+        applying = Applying(look, held)
         outcomes = [one async for one in applying.run([plan])]
         place.driver.reachable = True
     assert [(one.change, one.result) for one in outcomes] == [(None, "failed")]

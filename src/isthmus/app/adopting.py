@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from isthmus.app.drivers import DRIVERS, DriverFactory
 from isthmus.app.home.objects import REFERENCES
 from isthmus.app.oneshot import Oneshot
 from isthmus.app.sources import Sources
@@ -33,10 +34,16 @@ class Ordered:
     refused: Mapping[str, str]
 
 
-async def order(where: Sources, device: str, identities: Collection[str]) -> Ordered:
+async def order(
+    where: Sources,
+    device: str,
+    identities: Collection[str],
+    *,
+    drivers: Mapping[str, DriverFactory] = DRIVERS,
+) -> Ordered:
     """Look what an order to take over ``identities`` on ``device`` comes to; change nothing."""
     wanted = [" ".join(identity.split()) for identity in identities]
-    async with Oneshot(where, adopt={device: wanted}) as look:
+    async with Oneshot(where, drivers=drivers, adopt={device: wanted}) as look:
         if device not in look.planners:
             why = look.unread.get(("EdgeDevice", device))
             known = ", ".join(sorted(look.world.devices)) or "none"

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass
 
 from isthmus.app import clusters
-from isthmus.app.memory import SmallMemory
+from isthmus.app.holding import Held
 from isthmus.app.oneshot import Oneshot
 from isthmus.core.allocate import Allocator
 from isthmus.core.desire import path_of
@@ -23,9 +23,8 @@ from isthmus.errors import IsthmusError
 from isthmus.kube.client import KubeClient
 from isthmus.loop.cluster import Context
 from isthmus.loop.duties.attach import Attach
-from isthmus.loop.duties.service import Claims, Service, Taken
+from isthmus.loop.duties.service import Service, Taken
 from isthmus.loop.duties.standin import StandIn
-from isthmus.loop.recorded import Memory
 from isthmus.model.kinds import VirtualIP
 from isthmus.model.plan import Change, Plan, Scope
 from isthmus.model.resources import AnyResource, VirtualServer
@@ -47,22 +46,23 @@ class Applied:
 
 
 class Applying:
-    """Carries plans out in a world that was read once, by the only one who writes now.
+    """Carries plans out in a world that was read once, by the only one who writes now (``held``)."""
 
-    ``memory``, ``claims`` and ``applied`` are the controller's own: what was chosen, who has which address, what stands.
-    """
-
-    def __init__(self, look: Oneshot, memory: SmallMemory, claims: Claims, applied: Memory) -> None:
+    def __init__(self, look: Oneshot, held: Held) -> None:
         self.notes: list[str] = []
         self._look = look
-        self._memory = memory
-        self._claims = claims
-        self._applied = applied
+        self._memory = held.memory
+        self._claims = held.claims
+        self._applied = held.applied
+        self._may_write = held.may_write
 
     async def run(self, plans: Sequence[Plan]) -> AsyncIterator[Applied]:
         """Keep what was assigned, carry ``plans`` out, and say in the clusters how it stands."""
         await self._keep()
         for plan in plans:
+            if not self._may_write():
+                yield Applied(plan.device, None, "failed", "another controller writes now; nothing more is done here")
+                return
             try:
                 async for outcome in self._carry_out(plan):
                     yield Applied(plan.device, outcome.change, outcome.result, outcome.reason)

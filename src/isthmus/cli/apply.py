@@ -49,7 +49,8 @@ def command(
 ) -> int:
     """Make the plan, show it, ask, and carry it out once; or carry out a plan that was reviewed in a file.
 
-    Drift that spec.drift leaves alone is put right. The controller must not run: it does all this by itself.
+    Drift that spec.drift leaves alone is put right. No controller of this installation may run: it does all this by
+    itself, and keeps this command out.
 
     Exit code 0: all is done. 1: something was refused, or could not be read. 2: nothing was done, because this is not what
     was reviewed, or because nobody said yes.
@@ -91,7 +92,7 @@ async def _run(
             return EXIT_FAILED if failed else 0
         if reviewed is None and not yes and not click.confirm("Carry this out?"):
             return EXIT_PENDING
-        applying = Applying(look, held.memory, held.claims, held.applied)
+        applying = Applying(look, held)
         outcomes = []
         async for one in applying.run(plans):
             outcomes.append(one)
