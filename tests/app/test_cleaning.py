@@ -11,6 +11,7 @@ import pytest
 from app.home.rig import thing
 from isthmus.app import cleaning
 from isthmus.app.cleaning import clean
+from isthmus.app.sources import Sources
 from isthmus.drivers.memory import MemoryDriver
 from isthmus.errors import InputError
 from isthmus.model.resources import Route
@@ -32,7 +33,7 @@ async def test_one_dead_device_keeps_no_other_from_being_cleaned(
 ) -> None:
     """What cannot be reached is told as failed, with the reason; the devices after it are cleaned (law 5)."""
     devices["gw2"].reachable = False
-    found = await clean(tmp_path, (), really=True)
+    found, _ = await clean(Sources(tmp_path, None), (), really=True)
     assert [(one.device, one.result) for one in found] == [("gw1", "done"), ("gw2", "failed"), ("gw3", "done")]
     assert "switched off" in found[1].reason
     assert [len(device.resources) for device in devices.values()] == [0, 1, 0]
@@ -41,8 +42,8 @@ async def test_one_dead_device_keeps_no_other_from_being_cleaned(
 
 async def test_looking_changes_nothing(devices: dict[str, MemoryDriver], tmp_path: Path) -> None:
     """Without an order it is only said what would go, and only of the devices asked for."""
-    found = await clean(tmp_path, ("gw3",), really=False)
+    found, _ = await clean(Sources(tmp_path, None), ("gw3",), really=False)
     assert [(one.device, one.result) for one in found] == [("gw3", "pending")]
     assert not any(device.writes for device in devices.values())
     with pytest.raises(InputError, match="gw1, gw2, gw3"):
-        await clean(tmp_path, ("gw9",), really=True)
+        await clean(Sources(tmp_path, None), ("gw9",), really=True)

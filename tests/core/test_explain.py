@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from isthmus.core.explain import explain
+from isthmus.core.explain import Explanation, concerns, explain
 from isthmus.model.facts import Endpoint, NamespaceFacts
 from isthmus.model.resources import Route
 
@@ -64,3 +64,18 @@ def test_why_a_ready_pod_is_no_member(rig: Rig) -> None:
     assert "lab: pods on node n1 are left out: no way to it over IPv4 stands (see `isthmus explain n1`)" in broken(
         rig, "shop/a"
     )
+
+
+@pytest.mark.parametrize(
+    ("note", "told"),
+    [
+        ("cluster prod cannot be read (no answer)", True),
+        ("link lab: node n1 has no free address", True),
+        ("link lab: node n7 has no free address", False),
+        ("Service shop/web: no address is free", False),
+    ],
+)
+def test_remarks_about_others_are_left_out(note: str, told: bool) -> None:
+    """Who asks about one node hears of it and of what is general, not of other nodes and Services."""
+    assert concerns(note, Explanation("n1", (), (("east", "n1"),))) is told
+    assert concerns(note, None)

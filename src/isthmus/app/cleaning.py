@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from isthmus.app.drivers import DRIVERS, Wiring, by_hand, looking
+from isthmus.app.sources import Sources, look
 from isthmus.core.diff import ordered
 from isthmus.errors import InputError, IsthmusError
 from isthmus.model.kinds import EdgeDevice
 from isthmus.model.plan import Change
-from isthmus.registry.files import load
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +22,15 @@ class Cleaned:
     reason: str = ""
 
 
-async def clean(config: Path, only: tuple[str, ...], *, really: bool, state: Path | None = None) -> list[Cleaned]:
-    """Remove (or, unless ``really``, only find) what is ours on the devices of ``config``, dependents first.
+async def clean(where: Sources, only: tuple[str, ...], *, really: bool) -> tuple[list[Cleaned], list[InputError]]:
+    """Remove (or, unless ``really``, only find) what is ours on the configured devices, dependents first.
 
-    ``state`` is the controller's state directory, where the credentials of gateways elsewhere lie.
+    Return that, and what is wrong in the configuration: a device that cannot be read from it is not cleaned.
     """
-    wiring = by_hand(state) if really else looking(state)
-    loaded = load(config, set(DRIVERS))
-    devices = {one.object.name: one.object for one in loaded.objects if isinstance(one.object, EdgeDevice)}
+    wiring = by_hand(where.state) if really else looking(where.state)
+    read = await look(where, set(DRIVERS), memory=False)
+    objects = read.configuration.snapshot.objects.values()
+    devices = {one.name: one for one in objects if isinstance(one, EdgeDevice)}
     for name in only:
         if name not in devices:
             raise InputError(
@@ -45,7 +45,7 @@ async def clean(config: Path, only: tuple[str, ...], *, really: bool, state: Pat
         except IsthmusError as error:
             # The next device is cleaned all the same, and what was done so far is told.
             found.append(Cleaned(name, name, "failed", str(error)))
-    return found
+    return found, read.problems
 
 
 async def _one(name: str, device: EdgeDevice, wiring: Wiring, *, really: bool) -> list[Cleaned]:

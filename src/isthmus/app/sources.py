@@ -75,14 +75,17 @@ def sources(
     return Sources(config, state, connection, namespace or own)
 
 
-async def look(where: Sources, drivers: Collection[str]) -> Look:
-    """Read everything once; raises for a home cluster or a state directory that cannot be read."""
+async def look(where: Sources, drivers: Collection[str], *, memory: bool = True) -> Look:
+    """Read everything once; raises for a home cluster or a state directory that cannot be read.
+
+    Without ``memory`` only the objects are read: whoever cleans up must not be kept from it by a memory that is damaged.
+    """
     files, doubt = _files(where.config, drivers)
     if where.home is None:
         found = Look(combined(files, Origin()), doubt)
     else:
         async with KubeClient(where.home) as client:
-            found = await _home(client, where.namespace, files, drivers)
+            found = await _home(client, where.namespace if memory else None, files, drivers)
         found.doubt = doubt
     snapshot = found.configuration.snapshot
     found.notes += [f"configuration: {one}" for one in snapshot.problems if isinstance(one, InputWarning)]
@@ -90,7 +93,8 @@ async def look(where: Sources, drivers: Collection[str]) -> Look:
         found.notes.append(f"{kind} {name} cannot be used as it is, and is left out; what it has made stays")
     written = [one for one in snapshot.objects.values() if isinstance(one, VirtualIP)]
     found.vips = [*written, *found.vips]
-    _remembered(where, found)
+    if memory:
+        _remembered(where, found)
     return found
 
 
@@ -110,7 +114,7 @@ def _files(config: Path | None, drivers: Collection[str]) -> tuple[Origin, str |
 # --- the home cluster -------------------------------------------------------------------------------------------
 
 
-async def _home(client: KubeClient, namespace: str, files: Origin, drivers: Collection[str]) -> Look:
+async def _home(client: KubeClient, namespace: str | None, files: Origin, drivers: Collection[str]) -> Look:
     objects: dict[Key, Kind] = {}
     places: dict[Key, str] = {}
     problems: list[InputError] = []
@@ -131,9 +135,11 @@ async def _home(client: KubeClient, namespace: str, files: Origin, drivers: Coll
                 )
             if kind == "VirtualIP" and (standing := reserved(one.key[1])) is not None:
                 claims.append(standing)
+    found = Look(combined(files, Origin(objects, tuple(problems), frozenset(broken), places)), vips=claims)
+    if namespace is None:
+        return found
     memory = HomeMemory(client, namespace)
     await memory.read()
-    found = Look(combined(files, Origin(objects, tuple(problems), frozenset(broken), places)), vips=claims)
     found.choices = await memory.choices()
     found.uids = await memory.uids()
     for link in [key[1] for key in found.configuration.snapshot.objects if key[0] == "ClusterLink"]:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from isthmus.cli import EXIT_FAILED
-from isthmus.cli.options import config_option, json_option, state_option
-from isthmus.cli.render import emit_json, note, plan_line
+from isthmus.cli.options import json_option, source_options
+from isthmus.cli.render import count, emit_json, note, plan_line
 from isthmus.telemetry import setup_logging
+
+if TYPE_CHECKING:
+    from isthmus.app.sources import Sources
 
 
 @click.command()
-@config_option
-@state_option
+@source_options
 @click.option("--device", "only", multiple=True, help="Only this device; may be given several times.")
 @click.option("--yes", is_flag=True, help="Do it; without this, only show what would go.")
 @json_option
-def command(config: Path, state: Path, only: tuple[str, ...], yes: bool, as_json: bool) -> int:
-    """Remove everything that carries our owner mark from the devices in --config; leave everything else.
+def command(where: Sources, only: tuple[str, ...], yes: bool, as_json: bool) -> int:
+    """Remove everything that carries our owner mark from the configured devices; leave everything else.
 
     Stop the controller first, or it puts everything back (at a gateway with an agent, a controller that runs writes no more
     until it is started again). Without --yes nothing is changed.
@@ -28,28 +30,24 @@ def command(config: Path, state: Path, only: tuple[str, ...], yes: bool, as_json
     Exit code 0: done, or shown. 1: something could not be read or removed.
     """
     setup_logging(level="warning")
-    return asyncio.run(_run(config, state, only, yes, as_json))
+    return asyncio.run(_run(where, only, yes, as_json))
 
 
-async def _run(config: Path, state: Path, only: tuple[str, ...], yes: bool, as_json: bool) -> int:
+async def _run(where: Sources, only: tuple[str, ...], yes: bool, as_json: bool) -> int:
     from isthmus.app.cleaning import clean
-    from isthmus.app.drivers import DRIVERS
-    from isthmus.registry.files import load
-    from isthmus.registry.problems import InputWarning
 
+    outcomes, problems = await clean(where, only, really=yes)
     # A device that stands in a file nobody can read is not cleaned, and that is no success.
-    problems = [one for one in load(config, set(DRIVERS)).problems if not isinstance(one, InputWarning)]
     for problem in problems:
         note(f"configuration: {problem}")
-    outcomes = await clean(config, only, really=yes, state=state)
     if as_json:
         emit_json([{"device": o.device, "change": o.text, "result": o.result, "reason": o.reason} for o in outcomes])
     else:
         for outcome in outcomes:
             plan_line(f"{outcome.text}" + (f"   {outcome.result}: {outcome.reason}" if outcome.reason else ""))
         verb = "removed" if yes else "would be removed; say --yes to do it"
-        click.echo(f"{len(outcomes)} things {verb}" if outcomes else "nothing of ours is there")
+        click.echo(f"{count(len(outcomes), 'thing')} {verb}" if outcomes else "nothing of ours is there")
     failed = [outcome for outcome in outcomes if outcome.result not in ("done", "pending")]
     if failed:
-        note(f"{len(failed)} things could not be removed")
+        note(f"{count(len(failed), 'thing')} could not be removed")
     return EXIT_FAILED if failed or problems else 0

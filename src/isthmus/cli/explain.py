@@ -33,7 +33,7 @@ def command(subject: str, where: Sources, as_json: bool) -> int:
 
 async def _run(subject: str, where: Sources, as_json: bool) -> int:
     from isthmus.app.oneshot import Oneshot
-    from isthmus.core.explain import Explanation, explain
+    from isthmus.core.explain import Explanation, concerns, explain
 
     async with Oneshot(where) as look:
         for device in look.planners:
@@ -41,7 +41,8 @@ async def _run(subject: str, where: Sources, as_json: bool) -> int:
         found = explain(subject, look.world, look.planners)
         proof = await look.probe(found.nodes) if found is not None else []
         for text in (*(str(problem) for problem in look.problems), *look.notes):
-            note(f"note: {text}")
+            if concerns(text, found):
+                note(f"note: {text}")
     if found is None:
         note(f"nothing is known of {subject}: no node, pod CIDR, pod, VIP or Service is called so")
         return EXIT_FAILED

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from isthmus.core.wishes import Verdict
+from isthmus.core.wishes import Verdict, Wish
 from isthmus.model.plan import Change, Conflict
-from isthmus.model.resources import AnyResource, MssClamp, Tunnel, goes_with
+from isthmus.model.resources import AnyResource, MssClamp, Route, Tunnel, goes_with
 
 
 def compare(
@@ -71,7 +71,17 @@ def lost(identity: str, verdict: Verdict) -> Iterable[Conflict]:
     """Return a conflict for every wish that another scope of ours won."""
     holder = f"{verdict.scopes[0]} ({verdict.resource.describe()})"
     for wish in verdict.losers:
-        yield Conflict(identity, wish.resource.describe(), holder, (wish.scope,))
+        yield Conflict(identity, wish.resource.describe(), holder, (wish.scope,), _way_out(wish, verdict))
+
+
+def _way_out(loser: Wish, verdict: Verdict) -> str:
+    if loser.scope.link != verdict.scopes[0].link:
+        return "two ClusterLinks want it, and the older one counts: narrow the nodeSelector of one, or remove one"
+    if isinstance(loser.resource, Route) and loser.scope.kind == verdict.scopes[0].kind == "node":
+        return (
+            "two Nodes have this pod CIDR, and the older one counts: delete the one that is gone, or give one another"
+        )
+    return "both are yours, and the older one counts: change one of them"
 
 
 def ordered(changes: Iterable[Change]) -> tuple[Change, ...]:

@@ -6,6 +6,7 @@ beside what was observed, so that the first hop that does not hold is where to l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address, ip_network
 
@@ -24,6 +25,8 @@ from isthmus.model.facts import NodeFacts
 from isthmus.model.kinds import ClusterLink, vip_name
 from isthmus.model.plan import Scope
 from isthmus.model.resources import IPAddress
+
+_NAMED = re.compile(r"\b(?:node|Service) (\S+)")
 
 
 class Hop(msgspec.Struct, frozen=True):
@@ -53,6 +56,15 @@ def explain(what: str, world: World, planners: Mapping[str, DevicePlanner]) -> E
     if not hops:
         hops = list(_address(what, world, planners))
     return Explanation(what, tuple(hops), _nodes(what, world)) if hops else None
+
+
+def concerns(note: str, found: Explanation | None) -> bool:
+    """Say whether a remark about everything is about what was asked, too: not if it names other nodes or Services only."""
+    if found is None:
+        return True
+    names = {found.subject, *(name for _, name in found.nodes)}
+    about = [match for match in _NAMED.findall(note) if match]
+    return not about or any(one.rstrip(":,;") in names for one in about)
 
 
 def answered(cluster: str, answers: Mapping[Question, Answer], device: str) -> Iterator[Hop]:

@@ -67,15 +67,16 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Conflict(msgspec.Struct, frozen=True):
-    """A wanted identity is taken: by somebody else on the device, or by another scope of ours."""
+    """A wanted identity is taken: by somebody else on the device, or by another scope of ours (``remedy`` says what then)."""
 
     identity: str
     wanted: str
     holder: str
     scopes: tuple[Scope, ...] = ()
+    remedy: str = ""
 
     def describe(self) -> str:
-        return f"! {self.wanted}: taken by {self.holder}; left alone"
+        return f"! {self.wanted}: taken by {self.holder}; left alone" + (f" ({self.remedy})" if self.remedy else "")
 
 
 class Refusal(msgspec.Struct, frozen=True):

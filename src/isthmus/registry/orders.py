@@ -51,7 +51,7 @@ def read_orders(state: Path) -> dict[str, set[str]]:
             with path.open("rb") as file:
                 value = json.loads(file.read(_LARGEST))
             device, identity = value["device"], value["identity"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
         if isinstance(device, str) and isinstance(identity, str) and path == _path(state, device, identity):
             found.setdefault(device, set()).add(identity)
