@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import configparser
 import shlex
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,11 +27,11 @@ def only(documents: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture(scope="module")
-def unit() -> configparser.ConfigParser:
+@pytest.fixture(scope="module", params=["isthmus-controller.service", "isthmus-gateway-agent.service"])
+def unit(request: pytest.FixtureRequest) -> configparser.ConfigParser:
     parser = configparser.ConfigParser(interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read(ROOT / "packaging" / "isthmus-controller.service")
+    parser.read(ROOT / "packaging" / request.param)
     return parser
 
 
@@ -36,11 +39,23 @@ def test_the_unit_runs_a_command_that_exists(unit: configparser.ConfigParser) ->
     """ExecStart is a verb of ours with options it knows."""
     words = shlex.split(unit["Service"]["ExecStart"])
     assert words[0].endswith("/isthmus")
-    check("isthmus-controller.service", words[1:])
+    check("ExecStart", words[1:])
+
+
+def test_systemd_understands_the_units(tmp_path: Path) -> None:
+    """No line of them is a slip, as far as the systemd here can tell; the program itself need not be installed."""
+    verify = shutil.which("systemd-analyze")
+    if verify is None:
+        pytest.skip("systemd-analyze is not installed")
+    for path in (ROOT / "packaging").glob("*.service"):
+        copy = tmp_path / path.name
+        copy.write_text(path.read_text("utf-8").replace("/opt/isthmus/bin/isthmus", "/bin/true"))
+        done = subprocess.run([verify, "verify", str(copy)], capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stderr) == (0, ""), path.name
 
 
 def test_the_unit_gives_two_capabilities(unit: configparser.ConfigParser) -> None:
-    """The controller on a gateway has NET_ADMIN and NET_RAW, and the socket families it uses."""
+    """What runs on a gateway has NET_ADMIN and NET_RAW, and the socket families it uses."""
     service = unit["Service"]
     assert set(service["CapabilityBoundingSet"].split()) == {"CAP_NET_ADMIN", "CAP_NET_RAW"}
     assert {"AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET"} <= set(service["RestrictAddressFamilies"].split())
