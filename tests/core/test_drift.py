@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.core.drift import Left
 from isthmus.core.restore import restoring
-from isthmus.model.resources import Route, from_builtins
+from isthmus.model.resources import Route, VirtualAddress, from_builtins
 
 from .rig import Rig, node
 
@@ -123,6 +125,15 @@ def test_drift_is_counted_until_it_is_undone(drift: str) -> None:
     assert not plan.drifts
     assert not plan.held
     assert rig.driver.writes == writes
+
+
+def test_a_vip_that_lapsed_is_no_drift() -> None:
+    """An address that goes by itself unless refreshed is put up again under every policy; one that stays is drift."""
+    for lapses in (True, False):
+        left = Left()
+        vip = VirtualAddress(ip_address("203.0.113.10"), "eth0", lapses)
+        assert left.judge(vip.identity, vip, vip, "alert") is None
+        assert (left.judge(vip.identity, vip, None, "alert") is None) is lapses
 
 
 VALUES = st.sampled_from([None, 1, 2, 3])

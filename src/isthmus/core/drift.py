@@ -9,7 +9,8 @@ Three values decide, per identity: what was *last* known to stand as it should, 
 
 Drift is ``repair``-ed as any other difference, or left alone: reported (``alert``) or only counted (``ignore``), until the
 wish itself moves or a person orders the repair. The one confusing thing: a device on which nothing of ours is left at all has
-booted or was wiped, and gets everything back under every policy; a gateway must come up again by itself.
+booted or was wiped, and gets everything back under every policy; a gateway must come up again by itself. Nor is a VIP drift
+that lapsed because nobody refreshed it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Mapping
 
 from isthmus.model.kinds import EdgeDevice
 from isthmus.model.plan import Answer, Drift
-from isthmus.model.resources import AnyResource
+from isthmus.model.resources import AnyResource, VirtualAddress
 
 __all__ = ["Left", "answer"]
 
@@ -68,6 +69,9 @@ class Left:
     ) -> Drift | None:
         """Return the drift at ``identity``, or none; keeps what is found to be in order."""
         last = self._last.get(identity)
+        if isinstance(last, VirtualAddress) and last.lapses and observed is None:
+            self._last.pop(identity)  # it goes by itself, by nobody's hand
+            return None
         if wanted is not None and observed == wanted:
             self._last[identity] = wanted
             return None
