@@ -190,3 +190,31 @@ async def test_after_a_pause_it_is_taken_back_only_if_free(gateway: LinuxDriver,
     other_leaves(version)
     await asyncio.sleep(1.5)
     assert not standing(version), "whoever was replaced waits for an order"
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_a_process_whose_loop_hangs_lets_its_vips_lapse(gateway: LinuxDriver, version: int) -> None:
+    """The thread that refreshes does so for a loop that turns; once it turns again, the VIP is taken back."""
+    await settle(gateway, by_identity(vip(version)))
+    opened = gateway._open
+    assert opened is not None
+    refresher = opened.vips._refresher
+    beat = refresher.beat
+    refresher.beat = lambda: None  # type: ignore[method-assign]
+    refresher._beat -= 20
+    assert await until(False, version, timeout=6) < 4.5
+    refresher.beat = beat  # type: ignore[method-assign]
+    assert await until(True, version, timeout=6) < 4.5
+
+
+async def test_many_are_kept_alive(gateway: LinuxDriver) -> None:
+    """A thousand VIPs put up in one plan all stand, through several lifetimes."""
+    many = [VirtualAddress(ip_address("10.1.0.0") + number, "up0", lapses=True) for number in range(1000)]
+    wanted = by_identity(*many)
+    outcomes = [
+        one async for one in gateway.apply([Change("create", name, None, one) for name, one in wanted.items()])
+    ]
+    assert {one.result for one in outcomes} == {"done"}
+    for _ in range(12):
+        await asyncio.sleep(0.5)
+        assert dict((await gateway.observe()).resources) == wanted

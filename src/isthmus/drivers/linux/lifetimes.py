@@ -26,7 +26,7 @@ Place = tuple[IPInterface, int]
 
 LIFETIME = 3
 """Seconds that the kernel keeps an address that is not refreshed; it takes up to one more to notice."""
-_PACE = 1.0
+_PACE, _BREATH = 1.0, 0.1
 _SURE = 2.2
 """Seconds after a refresh within which the address certainly stands."""
 _HUNG = 10.0
@@ -82,9 +82,12 @@ class Refresher:
             self._netlink.close()
 
     def _run(self) -> None:
-        while not self._ended.wait(_PACE):
-            if monotonic() - self._beat < _HUNG:
+        took = 0.0
+        while not self._ended.wait(max(_PACE - took, _BREATH)):
+            began = monotonic()
+            if began - self._beat < _HUNG:
                 self.refresh()
+            took = monotonic() - began
 
     def refresh(self) -> None:
         """Give everything held a whole lifetime, and tell what may have lapsed."""

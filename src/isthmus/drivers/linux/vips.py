@@ -29,6 +29,7 @@ __all__ = ["Vips"]
 
 _log = get_logger("linux")
 _BEAT = 1.0
+_PART = 256
 
 
 class Vips:
@@ -57,16 +58,14 @@ class Vips:
     async def adopt(self) -> None:
         """Keep alive what stands of ours and lapses: another process of ours put it up before this one."""
         began = monotonic()
-        rows = await self._kernel.addresses()
-        ours = (await self._kernel.links()).ours
-        names = {row.ifindex for row in (await self._kernel.links()).rows if row.name in ours}
+        rows, links = await self._kernel.addresses(), await self._kernel.links()
         found = {
             (row.interface, row.link)
             for row in rows
             if row.lapses
             and row.protocol == self._kernel.owner.protocol
             and row.length == row.address.max_prefixlen
-            and row.link not in names
+            and links.name(row.link) not in links.ours
         }
         new = found - self._refresher.held
         if new:
@@ -97,8 +96,17 @@ class Vips:
         return outcomes
 
     async def apply(self, links: Links, changes: Sequence[Change]) -> list[Outcome]:
-        """Put VIPs up and take them down, announce those that are new, keep alive those that lapse."""
-        goes = [change.identity for change in changes]
+        """Put VIPs up and take them down, announce those that are new, keep alive those that lapse.
+
+        In parts, because thousands take the kernel seconds, and the first must not lapse before the last is up.
+        """
+        outcomes: list[Outcome] = []
+        for start in range(0, len(changes), _PART):
+            outcomes += await self._apply_part(links, changes[start : start + _PART])
+        return outcomes
+
+    async def _apply_part(self, links: Links, changes: Sequence[Change]) -> list[Outcome]:
+        goes = {change.identity for change in changes}
         self._lapsed = {place for place in self._lapsed if f"vip {place[0].ip}" not in goes}
         self._refresher.drop([place for place in self._refresher.held if f"vip {place[0].ip}" in goes])
         began = monotonic()
