@@ -131,7 +131,7 @@ def roles(world: World, link: ClusterLink) -> list[str]:
         if sight is None or sight.interfaces is None:
             found.append(f"{name} has not been seen")
         elif sight.silent_since is not None:
-            found.append(f"{name} does not answer us; it answered for {vips} when last seen")
+            found.append(f"{name} does not answer us" + (f"; it answered for {vips} when last seen" if count else ""))
         else:
             found.append(f"{name} answers for {vips}" if count else f"{name} stands by")
     return found

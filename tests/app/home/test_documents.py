@@ -144,3 +144,25 @@ def test_messages_are_bounded() -> None:
     """A thousand problems do not make an object too large for the API."""
     said = {**SAID["EdgeDevice"], "accepted": {"ok": False, "reason": "Invalid", "message": "x" * 100_000}}
     assert all(len(one.message) <= 4000 for one in statements("EdgeDevice", said))
+
+
+GONE = "gw1 does not answer us; it answered for 2 VIPs when last seen"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        ([], ["gw1 stands by", "gw2 stands by"], False),
+        (["gw1 stands by", "gw2 stands by"], ["gw1 answers for 1 VIP", "gw2 stands by"], False),
+        (["gw1 answers for 1 VIP", "gw2 stands by"], ["gw1 answers for 2 VIPs", "gw2 stands by"], False),
+        (["gw1 answers for 2 VIPs", "gw2 stands by"], [GONE, "gw2 stands by"], False),
+        ([GONE, "gw2 stands by"], [GONE, "gw2 answers for 2 VIPs"], True),
+        ([GONE, "gw2 answers for 2 VIPs"], ["gw1 stands by", "gw2 answers for 2 VIPs"], False),
+        (["gw1 stands by", "gw2 answers for 2 VIPs"], ["gw1 answers for 2 VIPs", "gw2 stands by"], True),
+    ],
+)
+def test_an_event_tells_of_vips_taken_over(before: list[str], now: list[str], told: bool) -> None:
+    """It is told once, when another device than before answers; neither the first VIP nor a return is one."""
+    status = {"answering": now}
+    found = [(one.reason, one.note) for one in news("ClusterLink", [], {"answering": before}, status)]
+    assert found == ([("TakenOver", "; ".join(now))] if told else [])

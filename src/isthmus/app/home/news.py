@@ -6,7 +6,7 @@ a restart tells nothing twice; a condition that was never said before is news on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from isthmus.app.home.conditions import Statement
@@ -60,6 +60,15 @@ def news(
     chosen = kind == "ClusterLink" and now.get("path") and now.get("why") != AS_WRITTEN
     if chosen and now["path"] != before.get("path"):
         yield News("PathChosen", f"{now['path']}: {now.get('why', '')}", False)
+    if kind == "ClusterLink":
+        had, has = answering(before.get("answering") or ()), answering(now.get("answering") or ())
+        if had and has - had:
+            yield News("TakenOver", "; ".join(now["answering"]), True)
+
+
+def answering(roles: Iterable[str]) -> set[str]:
+    """Return the devices that answer for VIPs, or did when they were last seen, of what a link says of each."""
+    return {text.split()[0] for text in roles if " answers for " in text or " it answered for " in text}
 
 
 def _find(table: Mapping[tuple[str, str, str], str], kind: str, one: Statement) -> str | None:
