@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.core.reach import SMALL, Answer, End, Question
-from isthmus.core.silence import CLOSER_AT_ONCE, GRACE, LONG_AT_ONCE, Silence
+from isthmus.core.silence import CLOSER_AT_ONCE, GRACE, LONG_AT_ONCE, Silence, Trouble
 
 MTU = 1450
 SOURCE = ip_address("172.31.255.254")
@@ -71,8 +71,17 @@ class Told:
         self.now += 1.0
         self.silence.hear({question: world(question) for question in questions}, self.now)
 
+    def troubles(self) -> dict[str, Trouble]:
+        return self.silence.troubles(self.silence.common())
+
     def kinds(self) -> dict[str, str]:
-        return {name: trouble.kind for name, trouble in self.silence.troubles().items()}
+        return {name: trouble.kind for name, trouble in self.troubles().items()}
+
+    def news(self) -> dict[str, bool]:
+        """Return who is new in trouble, or (false) out of it."""
+        return {
+            name: trouble is not None for name, trouble in self.silence.news(self.silence.common(), self.troubles())
+        }
 
 
 def test_a_node_that_does_not_answer_is_named_in_one_turn() -> None:
@@ -80,7 +89,7 @@ def test_a_node_that_does_not_answer_is_named_in_one_turn() -> None:
     told = Told()
     told.turn(but("n0007", answer=deaf))
     assert told.kinds() == {"n0007": "unreachable"}
-    assert "node n0007: its end of the path, 172.31.0.8, does not answer" in told.silence.troubles()["n0007"].text
+    assert "node n0007: its end of the path, 172.31.0.8, does not answer" in told.troubles()["n0007"].text
     told.turn(well)
     assert not told.kinds()
 
@@ -100,7 +109,7 @@ def test_the_way_out_and_the_way_back_are_told_apart() -> None:
         told = Told()
         told.turn(but("n0003", answer=narrow(1400, there=there)))
         assert told.kinds() == {"n0003": "mtu"}
-        text = told.silence.troubles()["n0003"].text
+        text = told.troubles()["n0003"].text
         assert f"packets of {MTU} bytes are lost {words}, short ones pass" in text
         assert "; 1400 bytes pass; mend it" in text
 
@@ -110,7 +119,7 @@ def test_an_answer_in_pieces_is_the_way_back() -> None:
     told = Told()
     told.turn(but("n0003", answer=lambda q: Answer(reached=True, fragment=1396 if q.size > 1400 else 0)))
     assert told.kinds() == {"n0003": "mtu"}
-    assert "comes in pieces of 1396" in told.silence.troubles()["n0003"].text
+    assert "comes in pieces of 1396" in told.troubles()["n0003"].text
 
 
 def test_somebody_on_the_way_who_says_so_is_the_way_out() -> None:
@@ -119,8 +128,8 @@ def test_somebody_on_the_way_who_says_so_is_the_way_out() -> None:
     told.turn(
         but("n0003", answer=lambda q: well(q) if q.size <= 1380 else Answer(reached=False, why="says", mtu=1380))
     )
-    assert "on the way out" in told.silence.troubles()["n0003"].text
-    assert "1380 bytes pass" in told.silence.troubles()["n0003"].text
+    assert "on the way out" in told.troubles()["n0003"].text
+    assert "1380 bytes pass" in told.troubles()["n0003"].text
 
 
 def test_when_nobody_answers_nobody_is_blamed() -> None:
@@ -129,11 +138,11 @@ def test_when_nobody_answers_nobody_is_blamed() -> None:
     told.turn(deaf)
     assert not told.kinds()
     assert "none of 20 nodes answers over IPv4" in told.silence.common()[4].text
-    assert told.silence.silent() == {"unreachable": 20, "mtu": 0, "pod": 0}
-    assert [(name, trouble is None) for name, trouble in told.silence.news()] == [("", False)]
+    assert told.silence.kinds(told.silence.common(), {}) == {"unreachable": 20, "mtu": 0, "pod": 0}
+    assert told.news() == {"": True}
     told.turn(but("n0001", answer=deaf))
     assert told.kinds() == {"n0001": "unreachable"}
-    assert {name: trouble is None for name, trouble in told.silence.news()} == {"": True, "n0001": False}
+    assert told.news() == {"": False, "n0001": True}
     alone = Told(1)
     alone.turn(deaf)
     assert alone.kinds() == {"n0000": "unreachable"}
@@ -161,11 +170,12 @@ def test_a_new_node_has_a_few_seconds() -> None:
     told.turn(world)
     assert told.kinds() == {"new": "unreachable"}
     told.nodes["new"] = end(901)
+    assert told.news() == {"new": True}
     told.turn(world, again=0)
     assert not told.kinds()
     del told.nodes["new"]
     told.turn(world)
-    assert not [name for name, trouble in told.silence.news() if trouble is None], "who is gone has not recovered"
+    assert not told.news(), "who is gone has not recovered"
 
 
 def test_a_silent_pod_on_a_node_that_answers() -> None:

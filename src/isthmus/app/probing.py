@@ -192,7 +192,7 @@ class _Asking:
         for answer in answers.values():
             if answer.reached:
                 trips.observe(answer.milliseconds / 1000)
-        somebody = any(answer.reached for answer in answers.values())
+        somebody, all_well = any(a.reached for a in answers.values()), all(a.whole for a in answers.values())
         self._silence.hear(answers, clock())
         for _ in range(_AGAIN):
             asked = self._silence.again(names)
@@ -200,8 +200,8 @@ class _Asking:
                 break
             await asyncio.sleep(min(_SOON, PAUSE / 4))
             self._silence.hear(await ask(driver, asked), clock())
-        if somebody:
-            self._tell()
+        if somebody and not (all_well and not self.told.silent):
+            self._tell()  # else there is no news but at the end of the turn
 
     # --- what is asked ------------------------------------------------------------------------------------------
 
@@ -255,19 +255,21 @@ class _Asking:
         self._ends, self._pods = {}, {}
 
     def _tell(self) -> None:
-        common, troubles = self._silence.common(), self._silence.troubles()
+        silence = self._silence
+        common = silence.common()
+        troubles = silence.troubles(common)
         texts = [trouble.text for trouble in (*common.values(), *troubles.values())]
-        asked = self._silence.asked
+        asked = silence.asked
         self.told = Report(
-            self._silence.followed,
+            silence.followed,
             asked,
             asked if common else len(troubles),
-            self._silence.silent(),
+            silence.kinds(common, troubles),
             tuple(f"{self.device}: {text}" for text in texts),
         )
         self.nobody = any(trouble.kind == "unreachable" for trouble in common.values())
         named: list[Trouble] = []
-        for name, trouble in self._silence.news():
+        for name, trouble in silence.news(common, troubles):
             if trouble is not None and not name:
                 self._log.warning("no node gets through", trouble=trouble.kind, reason=trouble.text)
             elif trouble is not None:

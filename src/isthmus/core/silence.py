@@ -36,6 +36,10 @@ class Trouble(msgspec.Struct, frozen=True):
     text: str
 
 
+Common: TypeAlias = dict[int, Trouble]
+"""What all nodes have in common, by IP version."""
+
+
 class _Line:
     """What was heard from one node over one IP version; counts are misses in a row."""
 
@@ -156,9 +160,9 @@ class Silence:
         """Return how many nodes there are to ask."""
         return len(self._nodes)
 
-    def common(self) -> dict[int, Trouble]:
+    def common(self) -> Common:
         """Return, by IP version, what all nodes (two at least) have in common: nobody is to blame for it."""
-        found = {}
+        found: Common = {}
         for version in (4, 6):
             lines = [n.lines[version] for n in self._nodes.values() if n.heard and version in n.lines]
             if len(lines) < 2:
@@ -178,21 +182,20 @@ class Silence:
                 found[version] = Trouble("mtu", text)
         return found
 
-    def troubles(self) -> dict[str, Trouble]:
-        """Return what is wrong per node; what all have in common is in :meth:`common` alone."""
-        common = self.common()
+    def troubles(self, common: Common) -> dict[str, Trouble]:
+        """Return what is wrong per node; what all have in ``common`` is nobody's own."""
         found = {}
-        for name, node in sorted(self._nodes.items()):
+        for name, node in self._nodes.items():
             lines = [line for version, line in node.lines.items() if version not in common]
             trouble = self._trouble(name, lines)
             if trouble is not None:
                 found[name] = trouble
-        return found
+        return dict(sorted(found.items()))
 
-    def silent(self) -> dict[str, int]:
+    def kinds(self, common: Common, troubles: Mapping[str, Trouble]) -> dict[str, int]:
         """Return how many nodes are in each kind of trouble, common or their own."""
-        own: Counter[str] = Counter(trouble.kind for trouble in self.troubles().values())
-        for trouble in self.common().values():
+        own: Counter[str] = Counter(trouble.kind for trouble in troubles.values())
+        for trouble in common.values():
             own[trouble.kind] = max(own[trouble.kind], self.asked)
         return {kind: own[kind] for kind in KINDS}
 
@@ -233,10 +236,9 @@ class Silence:
 
     # --- what is new --------------------------------------------------------------------------------------------
 
-    def news(self) -> Iterator[tuple[str, Trouble | None]]:
+    def news(self, common: Common, troubles: Mapping[str, Trouble]) -> Iterator[tuple[str, Trouble | None]]:
         """Yield what changed since this was asked last: a name and its trouble, none for "well again"; "" is everybody."""
-        common = self.common()
-        now = self.troubles() | ({"": next(iter(common.values()))} if common else {})
+        now = {**troubles, **({"": next(iter(common.values()))} if common else {})}
         before, self._named = self._named, now
         for name in before.keys() - now.keys():
             if not name or name in self._nodes:
