@@ -24,4 +24,5 @@ CASES: dict[str, Case] = {
     "informer-5000": Case("informer", packets=False),
     "memory": Case("memory"),
     "dataplane": Case("dataplane"),
+    "failover": Case("failover"),
 }

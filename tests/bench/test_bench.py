@@ -77,7 +77,8 @@ def test_profiles_are_written_where_asked(tmp_path: Path) -> None:
 
 @pytest.mark.packets
 @pytest.mark.parametrize(
-    "name", ["nodes-5000", "services-cold", "service-plus-one", "node-join", "restart", "memory", "dataplane"]
+    "name",
+    ["nodes-5000", "services-cold", "service-plus-one", "node-join", "restart", "memory", "dataplane", "failover"],
 )
 def test_it_runs_at_a_tiny_size(tmp_path: Path, name: str) -> None:
     """Every bench that sends packets comes to a figure, and leaves no goal unspoken."""

@@ -14,10 +14,12 @@ from typing import TypeAlias
 
 from isthmus.drivers.base import Driver
 from isthmus.drivers.linux.driver import LinuxDriver
+from isthmus.drivers.linux.hops import ProbeTiming
 from isthmus.drivers.linux.remote import RemoteGateway
 from isthmus.drivers.memory import MemoryDriver
 from isthmus.model.facts import DeviceFacts, Interface
 from isthmus.model.kinds import EdgeDevice
+from isthmus.model.kinds.device import MemberProbe
 from isthmus.registry.state import GATEWAYS
 
 __all__ = ["DEFAULT_DIRECTORY", "DRIVERS", "UNFENCED", "DriverFactory", "Wiring", "by_hand", "looking"]
@@ -63,7 +65,13 @@ def _linux(device: EdgeDevice, wiring: Wiring) -> Driver:
     if options.agent is not None:
         directory = Path(options.agent.directory) if options.agent.directory else wiring.directory
         return RemoteGateway(device.name, options.agent.url, directory or DEFAULT_DIRECTORY, wiring.epoch)
-    return LinuxDriver(options.installation, options.protocol, options.announce)
+    return LinuxDriver(options.installation, options.protocol, options.announce, _timing(options.member_probe))
+
+
+def _timing(wanted: MemberProbe | None) -> ProbeTiming | None:
+    if wanted is None:
+        return None
+    return ProbeTiming(wanted.interval, wanted.timeout, wanted.failures, wanted.rises)
 
 
 def _memory(device: EdgeDevice, wiring: Wiring) -> Driver:

@@ -25,6 +25,7 @@ from isthmus.app import systemd
 from isthmus.app.node_agent import Kept
 from isthmus.drivers.base import Driver
 from isthmus.drivers.linux.driver import LinuxDriver
+from isthmus.drivers.linux.hops import ProbeTiming
 from isthmus.drivers.linux.host import look
 from isthmus.drivers.linux.remote.private_files import make_private_directory
 from isthmus.errors import InputError, IsthmusError
@@ -83,6 +84,8 @@ class Wanted:
     protocol: int = 200
     announce: tuple[str, ...] = ()
     lifetime: timedelta = timedelta(days=90)
+    member_probe: float | None = None
+    """Seconds between two echo requests to a node; none: nodes are not asked."""
 
 
 async def run_gateway_agent(
@@ -101,7 +104,8 @@ async def run_gateway_agent(
         lock = await asyncio.to_thread(Lock, places.directory)
         stack.callback(lock.release)
         opened = await stack.enter_async_context(StateDirectory(places.applied))
-        used = driver or LinuxDriver(wanted.installation, wanted.protocol, wanted.announce)
+        timing = None if wanted.member_probe is None else ProbeTiming(wanted.member_probe, wanted.member_probe)
+        used = driver or LinuxDriver(wanted.installation, wanted.protocol, wanted.announce, timing)
         stack.push_async_callback(used.close)
         host = Host(used, await asyncio.to_thread(Fence, places.epoch), Kept(opened, "gateway"))
         await host.begin()

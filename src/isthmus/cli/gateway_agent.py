@@ -6,6 +6,7 @@ import asyncio
 import signal
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from isthmus.cli.durations import DURATION
 from isthmus.cli.options import json_option, log_option
 from isthmus.errors import InputError
 from isthmus.telemetry import setup_logging
+
+if TYPE_CHECKING:
+    from isthmus.app.gateway_agent import Wanted
 
 _STATE = Path("/var/lib/isthmus-gateway")
 _state = click.option(
@@ -55,6 +59,13 @@ _state = click.option(
 )
 @click.option("--announce", multiple=True, help="Interface on which VIPs may be answered for; any if not given.")
 @click.option(
+    "--member-probe",
+    type=DURATION,
+    metavar="INTERVAL",
+    help="Ask the nodes this often (100ms) whether they answer, and give no new flows to pods on one that missed two; "
+    "off if not given.",
+)
+@click.option(
     "--certificate-lifetime",
     type=DURATION,
     default="90d",
@@ -71,6 +82,7 @@ def command(
     installation: str,
     protocol: int,
     announce: tuple[str, ...],
+    member_probe: float | None,
     certificate_lifetime: float,
     log_level: str,
 ) -> None:
@@ -84,27 +96,25 @@ def command(
     setup_logging(level=log_level)
     if certificate_lifetime < 60:
         raise InputError("--certificate-lifetime", "is too short to be renewed in time", "write 1h or more")
-    asyncio.run(_run(listen, state, names, installation, protocol, announce, timedelta(seconds=certificate_lifetime)))
-
-
-async def _run(
-    listen: str,
-    state: Path,
-    names: tuple[str, ...],
-    installation: str,
-    protocol: int,
-    announce: tuple[str, ...],
-    lifetime: timedelta,
-) -> None:
+    if member_probe is not None and not 0.01 <= member_probe <= 60:
+        raise InputError("--member-probe", "is outside 10ms to 60s", "write a time such as 100ms")
     from isthmus.agents.gateway.listener import address_of
-    from isthmus.app.gateway_agent import Wanted, run_gateway_agent
+    from isthmus.app.gateway_agent import Wanted
 
-    host, port = address_of(listen)
+    lifetime = timedelta(seconds=certificate_lifetime)
+    asyncio.run(
+        _run(Wanted(state, *address_of(listen), names, installation, protocol, announce, lifetime, member_probe))
+    )
+
+
+async def _run(wanted: Wanted) -> None:
+    from isthmus.app.gateway_agent import run_gateway_agent
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await run_gateway_agent(Wanted(state, host, port, names, installation, protocol, announce, lifetime), stop)
+    await run_gateway_agent(wanted, stop)
 
 
 @command.command()

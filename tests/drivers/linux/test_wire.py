@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from isthmus.drivers.linux import elements, netlink, rtnetlink, ruleset, tables
 from isthmus.drivers.linux.announce import advertisement, gratuitous
 from isthmus.drivers.linux.elements import Element
+from isthmus.drivers.linux.hops import Silence
 from isthmus.drivers.linux.netlink import HEADER, Message, read_acks
 from isthmus.drivers.linux.ruleset import SETS, VERDICT
-from isthmus.drivers.linux.services import elements_of, read_all
+from isthmus.drivers.linux.services import elements_of, read_all, silent_of
+from isthmus.drivers.linux.slots import CLASSES, HASH_CLASSES
 from isthmus.drivers.linux.wire import attribute, attributes, children
 from isthmus.model.resources import (
     FdbEntry,
@@ -118,6 +120,21 @@ def servers(version: int) -> st.SearchStrategy[VirtualServer]:
 
 
 SERVERS = st.one_of(servers(4), servers(6))
+
+
+@given(SERVERS, st.data())
+def test_what_is_wanted_is_read_back_whoever_is_silent(server: VirtualServer, data: st.DataObject) -> None:
+    """Silent members have no slots and are members all the same; if all that serve are silent, all keep their slots."""
+    active = {member.address for member in server.members if member.weight}
+    gone = data.draw(st.sets(st.sampled_from(sorted(active)))) if active else set()
+    silent = silent_of(server, Silence.of(gone))
+    found = elements_of(server, silent)
+    size = 4 if server.address.version == 4 else 16
+    served = {element.data[:size] for element in found if element.set.startswith("slots")}
+    assert served == {address.packed for address in active if gone == active or address not in gone}
+    held = read_all(packed_rows(found))[server.identity]
+    assert (held.resource, held.silent, held.raw) == (server, silent, None)
+    assert sorted(held.elements()) == sorted(found)
 
 
 @given(st.lists(SERVERS, max_size=5, unique_by=lambda server: server.identity))
@@ -228,7 +245,7 @@ def test_nft_compiles_the_ports_for_any_protocol(own_network: None) -> None:
         [nft, "--debug=netlink", "-c", "-f", "-"], input=script, capture_output=True, text=True, check=True
     )
     rules = [rule for rule in (shown.stdout + shown.stderr).split("\ninet ") if "lookup reg 1 set slots4_" in rule]
-    assert len(rules) == 5 * 16
+    assert len(rules) == (len(CLASSES) + len(HASH_CLASSES)) * 16
     for rule in rules:
         assert "payload load 2b @ transport header + 2" in rule
         assert "cmp eq reg 1 0x00000006" not in rule

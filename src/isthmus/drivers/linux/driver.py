@@ -22,7 +22,9 @@ from isthmus.drivers.linux.answers import outcome, unknown
 from isthmus.drivers.linux.conntrack import Conntrack
 from isthmus.drivers.linux.entries import apply_entries
 from isthmus.drivers.linux.expected import Expected
+from isthmus.drivers.linux.hops import ProbeTiming
 from isthmus.drivers.linux.kernel import Kernel
+from isthmus.drivers.linux.members import MemberWatch
 from isthmus.drivers.linux.monitor import Monitor
 from isthmus.drivers.linux.netlink import SILENCE
 from isthmus.drivers.linux.nft import Table
@@ -70,14 +72,24 @@ _GROUPS: dict[type, str] = {
 class _Open:
     """What an open driver holds: sockets and the tasks behind them."""
 
-    def __init__(self, owner: Owner, found: host.Host, nft: str, expected: Expected, busy: asyncio.Lock) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        found: host.Host,
+        nft: str,
+        expected: Expected,
+        busy: asyncio.Lock,
+        timing: ProbeTiming | None,
+    ) -> None:
         self.kernel = Kernel(owner, ipv6=found.ipv6)
         self.conntrack = Conntrack()
         self.vips = Vips(self.kernel, busy)
         self.table = Table(owner, nft, lambda: self.monitor.table_untouched())
         self.monitor = Monitor(owner, expected, route_port=self.kernel.portid, table_port=self.table.portid)
+        self.members = MemberWatch(timing, self.table, self.conntrack, expected)
 
     async def close(self) -> None:
+        await self.members.close()
         await self.vips.close()
         self.monitor.close()
         self.table.close()
@@ -89,10 +101,17 @@ class LinuxDriver:
     """Drive the host's own network.
 
     ``installation`` and ``protocol`` are the owner marks: two installations on one host differ in both. ``announce``
-    restricts the links on which VIPs may be answered for; empty means any.
+    restricts the links on which VIPs may be answered for; empty means any. ``member_probe`` has nodes asked if they answer.
     """
 
-    def __init__(self, installation: str = "main", protocol: int = 200, announce: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        installation: str = "main",
+        protocol: int = 200,
+        announce: Sequence[str] = (),
+        member_probe: ProbeTiming | None = None,
+    ) -> None:
+        self._timing = member_probe
         self.owner = Owner(installation, protocol)
         self.announce = tuple(announce)
         self._expected = Expected()
@@ -113,7 +132,7 @@ class LinuxDriver:
         nft = host.find_nft()
         self._host = await asyncio.to_thread(host.look)
         try:
-            opened = _Open(self.owner, self._host, nft, self._expected, self._busy)
+            opened = _Open(self.owner, self._host, nft, self._expected, self._busy, self._timing)
         except OSError as error:
             raise DeviceUnreachable(f"netlink cannot be used now: {error.strerror or error}") from error
         try:
@@ -134,6 +153,7 @@ class LinuxDriver:
         await asyncio.to_thread(host.start_forwarding, await asyncio.to_thread(host.look))
         async with self._busy:
             await opened.vips.adopt()
+        await opened.members.begin()
 
     async def vacate(self) -> None:
         """Remove our nft table if it holds nothing any more."""

@@ -25,6 +25,8 @@ class Expected:
         self._foreign: Collection[str] = ()
         self._contested: set[str] = set()
         self._route_keys: set[tuple[int, int, bytes]] = set()
+        self.route_moves = 0
+        """Rises whenever routes came, went or changed."""
 
     def observed(self, observation: Observation) -> None:
         """Take over what was just read."""
@@ -33,6 +35,7 @@ class Expected:
             self.resources = dict(observation.resources)
             self._foreign = frozenset(observation.foreign)
             self._contested &= self._foreign
+            self.route_moves += 1
             self._route_keys = {key_of(route) for route in self.resources.values() if isinstance(route, Route)}
             return
         for identity in observation.identities:
@@ -75,6 +78,10 @@ class Expected:
                 return True
         return False
 
+    def routes(self) -> list[Route]:
+        """Return the routes that are expected."""
+        return [resource for resource in self.resources.values() if isinstance(resource, Route)]
+
     def needs_address(self, link: str) -> bool:
         """Say whether anything is expected on ``link`` that the kernel drops with the link's last address."""
         return any(
@@ -87,6 +94,8 @@ class Expected:
 
     def _set(self, identity: str, resource: AnyResource | None) -> None:
         before = self.resources.pop(identity, None)
+        if before != resource and (isinstance(before, Route) or isinstance(resource, Route)):
+            self.route_moves += 1
         if isinstance(before, Route):
             self._route_keys.discard(key_of(before))
         if resource is not None:

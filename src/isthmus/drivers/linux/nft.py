@@ -17,12 +17,14 @@ from collections.abc import Callable, Sequence
 
 from isthmus.drivers.linux import ruleset
 from isthmus.drivers.linux.elements import Element, messages, read
+from isthmus.drivers.linux.hops import NOBODY, Silence
 from isthmus.drivers.linux.netlink import APPEND, CREATE, Message, Reply
 from isthmus.drivers.linux.nfnetlink import DEL_RULE, NEW_RULE, Failed, Nfnetlink, Rule, kind, payload
 from isthmus.drivers.linux.owner import Owner
-from isthmus.drivers.linux.services import Held, NftResource, elements_of, read_all
+from isthmus.drivers.linux.services import Held, NftResource, elements_of, read_all, silent_of
 from isthmus.drivers.linux.wire import attribute, attributes, children, nested, text
 from isthmus.errors import DeviceRefused, DeviceUnreachable
+from isthmus.model.resources import VirtualServer
 from isthmus.telemetry import get_logger
 
 __all__ = ["Table", "Wish"]
@@ -38,8 +40,11 @@ Wish = tuple[str, NftResource | None]
 class _Delta:
     """What one wish adds and deletes."""
 
-    def __init__(self, number: int, before: Sequence[Element], after: Sequence[Element]) -> None:
+    def __init__(
+        self, number: int, before: Sequence[Element], after: Sequence[Element], silent: frozenset[bytes]
+    ) -> None:
         self.number = number
+        self.silent = silent
         old = {(element.set, element.key): element.data for element in before}
         new = {(element.set, element.key): element.data for element in after}
         self.deletes = [(name, key, b"") for (name, key), data in old.items() if new.get((name, key)) != data]
@@ -64,6 +69,7 @@ class Table:
         self._held: dict[str, Held] | None = None
         self._generation = -1
         self._sound = False
+        self._silence: Silence = NOBODY
 
     def close(self) -> None:
         """Close the socket; the table stays."""
@@ -88,6 +94,32 @@ class Table:
     async def write(self, wishes: Sequence[Wish]) -> list[Reply]:
         """Bring each identity to its wish (none: nothing of it) and return an answer for each."""
         return await asyncio.to_thread(self._write, wishes)
+
+    async def heed(self, silence: Silence) -> list[tuple[VirtualServer, frozenset[bytes]]]:
+        """Give silent members' slots to the others, from now on, and theirs back to those that answer again.
+
+        Return the servers that changed, each with the keys of its silent members. What is held is not what changes.
+        """
+        return await asyncio.to_thread(self._heed, silence)
+
+    def _heed(self, silence: Silence) -> list[tuple[VirtualServer, frozenset[bytes]]]:
+        with self._lock:
+            self._silence = silence
+            self._refresh()
+            if not self._sound:
+                return []
+            assert self._held is not None, "refresh reads"
+            moved = [
+                held.resource
+                for held in self._held.values()
+                if isinstance(held.resource, VirtualServer)
+                and held.raw is None
+                and (held.silent or silence.hops)
+                and silent_of(held.resource, silence) != held.silent
+            ]
+            replies = self._write_all([(server.identity, server) for server in moved])
+            done = [server for server, reply in zip(moved, replies, strict=True) if reply.errno == 0]
+            return [(server, self._held[server.identity].silent) for server in done]
 
     def _check(self) -> None:
         for table in self._netfilter.tables():
@@ -204,29 +236,35 @@ class Table:
     def _write(self, wishes: Sequence[Wish]) -> list[Reply]:
         with self._lock:
             self._refresh()
-            replies: dict[int, Reply] = {}
-            group: list[_Delta] = []
-            size = 0
-            for number in range(len(wishes)):
-                delta = self._delta(number, wishes[number])
-                if delta.empty:
-                    replies[number] = _DONE
-                    continue
-                if group and size + delta.size > self._netfilter.limit:
-                    self._commit(group, wishes, replies)
-                    group, size = [], 0
-                group.append(delta)
-                size += delta.size
-            if group:
+            return self._write_all(wishes)
+
+    def _write_all(self, wishes: Sequence[Wish]) -> list[Reply]:
+        replies: dict[int, Reply] = {}
+        group: list[_Delta] = []
+        size = 0
+        for number in range(len(wishes)):
+            delta = self._delta(number, wishes[number])
+            if delta.empty:
+                replies[number] = _DONE
+                continue
+            if group and size + delta.size > self._netfilter.limit:
                 self._commit(group, wishes, replies)
-            return [replies[number] for number in range(len(wishes))]
+                group, size = [], 0
+            group.append(delta)
+            size += delta.size
+        if group:
+            self._commit(group, wishes, replies)
+        return [replies[number] for number in range(len(wishes))]
 
     def _delta(self, number: int, wish: Wish) -> _Delta:
         assert self._held is not None, "read before"
         identity, after = wish
         held = self._held.get(identity)
         before = list(held.elements()) if held else []
-        return _Delta(number, before, elements_of(after) if after is not None else [])
+        if after is None:
+            return _Delta(number, before, [], frozenset())
+        silent = silent_of(after, self._silence)
+        return _Delta(number, before, elements_of(after, silent), silent)
 
     def _commit(
         self, group: list[_Delta], wishes: Sequence[Wish], replies: dict[int, Reply], *, retried: bool = False
@@ -262,7 +300,7 @@ class Table:
             if after is None:
                 self._held.pop(identity, None)
             else:
-                self._held[identity] = Held(after)
+                self._held[identity] = Held(after, silent=delta.silent)
 
     def _messages(self, group: Sequence[_Delta]) -> list[Message]:
         """Return deletes, then adds: a value is changed by deleting its key and adding it again, within one commit."""

@@ -59,6 +59,8 @@ SETS: dict[str, ElementSet] = {
         ElementSet("sources6", "type ipv6_addr . inet_proto . inet_service : ipv6_addr", 24, 16),
         ElementSet("weights4", f"typeof {_SERVICE4} . ip saddr . th sport : meta mark", 20, 4),
         ElementSet("weights6", f"typeof {_SERVICE6} . ip6 saddr . th sport : meta mark", 44, 4),
+        ElementSet("silent4", f"typeof {_SERVICE4} . ip saddr . th sport", 20, 0),
+        ElementSet("silent6", f"typeof {_SERVICE6} . ip6 saddr . th sport", 44, 0),
         ElementSet("empty4", f"typeof {_SERVICE4}", 12, 0),
         ElementSet("empty6", f"typeof {_SERVICE6}", 24, 0),
         ElementSet("vips4", "type ipv4_addr", 4, 0),

@@ -1,7 +1,8 @@
 """Resources as elements of our nft maps, and elements as resources again, exactly.
 
 What a slot map says is not enough to read a service back (is a member with half the slots light, or is the share just
-uneven?), so a weight other than 1 is written down in a map of its own, and 0 there is a member that drains. The one
+uneven?), so a weight other than 1 is written down in a map of its own, and 0 there is a member that drains. So is a member
+that stands and has no slots just now, because its node is silent (``members``): what is wanted is still to be read. The one
 confusing thing: elements that add up to nothing we could have written are spelled as a value nobody desires, so that a
 diff finds them and one update puts them right.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple, TypeAlias
 from zlib import crc32
@@ -30,7 +31,7 @@ from isthmus.model.resources import (
     VirtualServer,
 )
 
-__all__ = ["Held", "NftResource", "elements_of", "member_key", "read_all", "service_key", "shard_of"]
+__all__ = ["Held", "NftResource", "elements_of", "member_key", "read_all", "service_key", "shard_of", "silent_of"]
 
 NftResource: TypeAlias = VirtualServer | VirtualAddress | MssClamp | PortFilter
 Rows: TypeAlias = Mapping[str, list[tuple[bytes, bytes]]]
@@ -53,14 +54,18 @@ _VERDICTS = {chain: verdict(chain) for chain in _ALGORITHM_OF}
 
 
 class Held(NamedTuple):
-    """A resource that stands in the table; ``raw`` are its elements where they are not what we would have written."""
+    """A resource that stands in the table; ``raw`` are its elements where they are not what we would have written.
+
+    ``silent`` are the keys of those of its members that have no slots because they do not answer.
+    """
 
     resource: NftResource
     raw: tuple[Element, ...] | None = None
+    silent: frozenset[bytes] = frozenset()
 
     def elements(self) -> Iterable[Element]:
         """Return the elements that stand for it."""
-        return elements_of(self.resource) if self.raw is None else self.raw
+        return elements_of(self.resource, self.silent) if self.raw is None else self.raw
 
 
 def service_key(address: IPAddress, protocol: str, port: int) -> bytes:
@@ -68,11 +73,20 @@ def service_key(address: IPAddress, protocol: str, port: int) -> bytes:
     return address.packed + bytes((PROTOCOLS[protocol], 0, 0, 0)) + _PORT.pack(port)
 
 
-def elements_of(resource: AnyResource) -> list[Element]:
+def silent_of(resource: AnyResource, is_silent: Callable[[IPAddress], bool]) -> frozenset[bytes]:
+    """Return the keys of the members that get no new flows because they are silent; none where all of them are."""
+    if not isinstance(resource, VirtualServer):
+        return frozenset()
+    active = [member for member in resource.members if member.weight > 0]
+    quiet = [member for member in active if is_silent(member.address)]
+    return frozenset(map(member_key, quiet)) if len(quiet) < len(active) else frozenset()
+
+
+def elements_of(resource: AnyResource, silent: Collection[bytes] = ()) -> list[Element]:
     """Return the elements that stand for ``resource``, none for kinds that nft does not hold."""
     match resource:
         case VirtualServer():
-            return _server(resource)
+            return _server(resource, silent)
         case VirtualAddress(address=address):
             return [Element(f"vips{address.version}", address.packed)]
         case MssClamp(link=link, mtu=mtu):
@@ -93,12 +107,16 @@ def shard_of(key: bytes) -> int:
     return crc32(key) % len(SHARDS)
 
 
-def _server(server: VirtualServer) -> list[Element]:
+def _serving(server: VirtualServer, silent: Collection[bytes]) -> Sequence[Member]:
+    return [m for m in server.members if member_key(m) not in silent] if silent else server.members
+
+
+def _server(server: VirtualServer, silent: Collection[bytes]) -> list[Element]:
     version = server.address.version
     key = service_key(server.address, server.protocol, server.port)
     shard = shard_of(key)
     name = f"slots{version}_{shard}"
-    active, order = fill(server.members, server.algorithm)
+    active, order = fill(_serving(server, silent), server.algorithm)
     pods = [member_key(member) for member in active]
     found = [Element(name, key + slot, pods[number]) for slot, number in zip(_SLOT, order, strict=False)]
     found.append(Element(f"services{version}", key, _VERDICTS[chain_of(server.algorithm, len(order), shard)]))
@@ -111,6 +129,7 @@ def _server(server: VirtualServer) -> list[Element]:
         for member in server.members
         if member.weight != 1
     ]
+    found += [Element(f"silent{version}", key + member) for member in sorted(silent)]
     return found
 
 
@@ -146,6 +165,8 @@ class _Servers:
         self.empty = {key for key, _ in rows.get(f"empty{version}", ())}
         self.sources = dict(rows.get(f"sources{version}", ()))
         self.weights = self._gather(rows.get(f"weights{version}", ()))
+        gathered = self._gather(rows.get(f"silent{version}", ()))
+        self.silent = {key: frozenset(member for member, _ in found) for key, found in gathered.items()}
         self.slots: dict[bytes, list[tuple[bytes, bytes]]] = {}
         self.strays: dict[bytes, list[Element]] = {}
         for shard in SHARDS:
@@ -169,17 +190,17 @@ class _Servers:
 
     def read(self) -> Iterable[Held]:
         """Yield every service there is anything of."""
-        for key in {*self.chains, *self.empty, *self.sources, *self.slots, *self.strays, *self.weights}:
-            server = self._server(key)
-            if self._stands(key, server):
-                yield Held(server)
+        for key in {*self.chains, *self.empty, *self.sources, *self.slots, *self.strays, *self.weights, *self.silent}:
+            server, silent = self._server(key), self.silent.get(key, frozenset())
+            if self._stands(key, server, silent):
+                yield Held(server, silent=silent)
             else:
                 nobody = Member(self.kind(bytes(len(key) - 8)), 0, 0)
                 yield Held(_with(server, (nobody,)), tuple(self._raw(key)))
 
-    def _stands(self, key: bytes, server: VirtualServer) -> bool:
+    def _stands(self, key: bytes, server: VirtualServer, silent: frozenset[bytes]) -> bool:
         """Say whether the elements are exactly those that we would write for ``server``."""
-        active, order = fill(server.members, server.algorithm)
+        active, order = fill(_serving(server, silent), server.algorithm)
         pods = [member_key(member) for member in active]
         return (
             self.chains.get(key) == chain_of(server.algorithm, len(order), shard_of(key))
@@ -187,6 +208,7 @@ class _Servers:
             and dict(self.slots.get(key, ())) == {slot: pods[n] for slot, n in zip(_SLOT, order, strict=False)}
             and all(weight != _ONE for _, weight in self.weights.get(key, ()))
             and key not in self.strays
+            and (not silent or bool(order))
         )
 
     def _raw(self, key: bytes) -> list[Element]:
@@ -202,10 +224,12 @@ class _Servers:
         if key in self.sources:
             found.append(Element(f"sources{version}", key, self.sources[key]))
         found += [Element(f"weights{version}", key + member, weight) for member, weight in self.weights.get(key, ())]
+        found += [Element(f"silent{version}", key + member) for member in self.silent.get(key, ())]
         return found
 
     def _server(self, key: bytes) -> VirtualServer:
         weights: dict[bytes, int] = {data: 1 for _, data in self.slots.get(key, ())}
+        weights |= dict.fromkeys(self.silent.get(key, ()), 1)
         weights |= {member: int.from_bytes(weight, sys.byteorder) for member, weight in self.weights.get(key, ())}
         size = len(key) - 8
         members = [

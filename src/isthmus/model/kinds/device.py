@@ -28,6 +28,7 @@ __all__ = [
     "EdgeDeviceStatus",
     "GatewayAgent",
     "LinuxOptions",
+    "MemberProbe",
     "Policy",
 ]
 
@@ -101,6 +102,27 @@ class GatewayAgent(Part):
         return value.rstrip("/")
 
 
+class MemberProbe(Part):
+    """How the gateway asks the nodes behind its routes whether they answer."""
+
+    interval: Duration = Field(
+        default=0.1, description="Each node is sent an echo request this often; with thousands of nodes less often."
+    )
+    timeout: Duration = Field(default=0.1, description="An answer later than this is none.")
+    failures: Whole = Field(default=2, ge=1, le=100, description="So many misses in a row take new flows away.")
+    rises: Whole = Field(default=2, ge=1, le=100, description="So many answers in a row bring them back.")
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Self:
+        if not 0.01 <= self.interval <= 60:
+            raise Wrong("is outside 10ms to 60s", "write a time such as 100ms", at=("interval",))
+        if not 0 < self.timeout <= self.interval:
+            raise Wrong(
+                "is longer than the interval, or no time at all", "write at most the interval", at=("timeout",)
+            )
+        return self
+
+
 class LinuxOptions(Part):
     """What only the linux driver understands."""
 
@@ -119,10 +141,14 @@ class LinuxOptions(Part):
         description="Interfaces on which VIPs are answered for and announced; all suitable ones by default.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
+    member_probe: MemberProbe | None = Field(
+        default=None,
+        description="The gateway asks the nodes itself and gives no new flows to pods on one that is silent; off by default.",
+    )
     agent: GatewayAgent | None = Field(
         default=None,
         description="The gateway's agent; without it the controller programs the host that it runs on. With it, the agent's "
-        "own flags say protocol, installation and announce.",
+        "own flags say protocol, installation, announce and the member probe.",
     )
 
     @model_validator(mode="after")
@@ -132,6 +158,7 @@ class LinuxOptions(Part):
                 ("protocol", "--protocol"),
                 ("installation", "--installation"),
                 ("announce", "--announce"),
+                ("member_probe", "--member-probe"),
             ):
                 if getattr(self, name) != type(self).model_fields[name].default:
                     raise Wrong(
