@@ -170,14 +170,7 @@ def _tunnels(look: Oneshot, device: str) -> tuple[Tunnel, ...]:
 
 async def _host(look: Oneshot, local: dict[str, EdgeDevice]) -> Iterable[Answer]:
     planners = [look.planners[name] for name in local if name in look.planners]
-    addresses = [
-        (str(own.ip), interface.name)
-        for planner in planners
-        for interface in planner.facts.interfaces
-        if not interface.ours
-        for own in interface.addresses
-    ]
-    facts = await host_facts(addresses)
+    facts = await host_facts(one for planner in planners for one in planner.facts.interfaces)
     tunnels = {name: _tunnels(look, name) for name in local}
     links = {one.link for planner in planners for one in planner.observed.values() if isinstance(one, VirtualAddress)}
     served = {link.spec.cluster for name in local for link in look.world.links_of_device(name)}

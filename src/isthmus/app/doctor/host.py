@@ -26,7 +26,6 @@ class HostFacts:
     nft: str = ""
     capabilities: int = 0
     settings: Mapping[str, str] = field(default_factory=dict)
-    interfaces: tuple[str, ...] = ()
     mtus: Mapping[str, int] = field(default_factory=dict)
     addresses: Mapping[str, str] = field(default_factory=dict)
     udp_ports: frozenset[int] = frozenset()

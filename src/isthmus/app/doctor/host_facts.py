@@ -14,6 +14,7 @@ from typing import Any
 from isthmus.app.doctor.host import HostFacts
 from isthmus.drivers.linux.host import find_nft
 from isthmus.errors import DeviceUnsupported
+from isthmus.model.facts import Interface
 
 __all__ = ["host_facts", "ruleset", "run"]
 
@@ -29,16 +30,16 @@ _PER_LINK = ("rp_filter", "arp_ignore", "arp_announce")
 _LARGEST = 64 * 1024 * 1024
 
 
-async def host_facts(addresses: Iterable[tuple[str, str]]) -> HostFacts:
-    """Return what can be read; ``addresses`` are the interfaces' own, each with its interface."""
+async def host_facts(interfaces: Iterable[Interface]) -> HostFacts:
+    """Return what can be read; ``interfaces`` are what the driver saw, because /sys may be another namespace's."""
     nft = ""
     with suppress(DeviceUnsupported, OSError):
         words = (await run([find_nft(), "--version"])).split()
         nft = words[1].lstrip("v") if len(words) > 1 else ""
-    return await asyncio.to_thread(_read_all, nft, dict(addresses))
+    return await asyncio.to_thread(_read_all, nft, list(interfaces))
 
 
-def _read_all(nft: str, addresses: dict[str, str]) -> HostFacts:
+def _read_all(nft: str, interfaces: list[Interface]) -> HostFacts:
     links = _links()
     settings = {name: value for name in _SETTINGS if (value := _read(Path("/proc/sys/net") / name)) != ""}
     for link in ("all", *links):
@@ -52,17 +53,13 @@ def _read_all(nft: str, addresses: dict[str, str]) -> HostFacts:
         nft=nft,
         capabilities=_capabilities(),
         settings=settings,
-        interfaces=tuple(links),
-        mtus={
-            link: int(text) for link in links if (text := _read(Path("/sys/class/net") / link / "mtu")).isdecimal()
-        },
-        addresses=addresses,
+        mtus={one.name: one.mtu for one in interfaces},
+        addresses={str(own.ip): one.name for one in interfaces if not one.ours for own in one.addresses},
         udp_ports=frozenset(_udp_ports()),
     )
 
 
 def _links() -> list[str]:
-    # /sys may show another network namespace than ours; /proc/net/dev is always our own.
     lines = _read(Path("/proc/net/dev")).splitlines()
     return [line.split(":")[0].strip() for line in lines if ":" in line]
 
@@ -74,13 +71,21 @@ def _capabilities() -> int:
     return 0
 
 
-def _udp_ports() -> Iterable[int]:
+def _udp_ports() -> set[int]:
+    """Return the UDP ports that programs listen on; the kernel's own sockets (a VXLAN tunnel's) no program has open."""
+    ports: dict[str, set[int]] = {}
     for name in ("udp", "udp6"):
         for line in _read(Path("/proc/net") / name).splitlines()[1:]:
             fields = line.split()
-            # The kernel's own sockets (a VXLAN tunnel's) have no inode.
-            if len(fields) > 9 and fields[9] != "0":
-                yield int(fields[1].rpartition(":")[2], 16)
+            if len(fields) > 9:
+                ports.setdefault(f"socket:[{fields[9]}]", set()).add(int(fields[1].rpartition(":")[2], 16))
+    found: set[int] = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            for descriptor in os.scandir(process / "fd"):
+                with suppress(OSError):
+                    found |= ports.get(os.readlink(descriptor.path), set())
+    return found
 
 
 def _read(path: Path) -> str:
