@@ -91,6 +91,12 @@ MEANINGS: dict[str, tuple[str, str, str, str]] = {
         "you",
         "The AddressPool that the Service wants its addresses from.",
     ),
+    "isthmus.dev/share": (
+        "label",
+        "Lease",
+        "the controller",
+        "One of the Leases by which controllers share devices (`--share-devices`); its value says which controllers.",
+    ),
     "isthmus.dev/Served": (
         "condition",
         "Service",

@@ -31,6 +31,7 @@ from isthmus.app.keeping_up import kept_up
 from isthmus.app.memory import NoMemory, SmallMemory, StateMemory, claimed
 from isthmus.app.origins import Configuration, Origin, combined, files_origin
 from isthmus.app.probing import Probing
+from isthmus.app.sharing import Sharing
 from isthmus.app.status_round import StatusRound
 from isthmus.app.taking import WrittenClaims, known, take_kinds
 from isthmus.app.tenure import Alone
@@ -84,9 +85,15 @@ class Controller:
             drivers=drivers,
             wiring=_reaching(wiring, state),
             crashed=self._crashed,
-            tenure=lambda device: self.turn,
+            tenure=self.turn.of,
             blind=self.turn.blind,
         )
+        if isinstance(self.turn, Sharing):
+            self.turn.join(
+                devices=lambda: self.world.devices.keys(),
+                busy=self.fleet.is_writing,
+                moved=lambda device: self.fleet.look_at_everything([device]),
+            )
         self._allocator = Allocator(self.world)
         self._joining = Joining(
             self.world,
@@ -236,6 +243,7 @@ class Controller:
         self.world.choices.update(choices)
         await self._places.take()
         self._remembers = True  # only now: who knows no choices takes annotations for leftovers
+        self.turn.prepared()
         self._hear(self._configuration.snapshot.objects.keys() | {("Controller", "controller")})
 
     async def _probe(self) -> None:

@@ -154,6 +154,10 @@ class Fleet:
 
     # --- what the devices are told ------------------------------------------------------------------------------
 
+    def is_writing(self, device: str) -> bool:
+        """Say whether a plan is being carried out on ``device`` at this moment."""
+        return device in self.workers and self.workers[device].handing.under_way
+
     def touch(self, scopes: Iterable[Scope]) -> None:
         """Have every device that ``scopes`` concern look at them again."""
         per_device: dict[str, list[Scope]] = {}

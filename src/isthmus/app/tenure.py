@@ -21,8 +21,11 @@ from uuid import uuid4
 from isthmus.core.election import Terms, new_epoch
 from isthmus.kube.client import KubeClient
 from isthmus.kube.connection import Connection
+from isthmus.kube.kinds import KindRef
 from isthmus.kube.lease import Lease
 from isthmus.kube.transport import Patience
+from isthmus.loop.tenure import Tenure
+from isthmus.model.kinds import Key
 from isthmus.registry.state import StateDirectory
 from isthmus.telemetry import get_logger
 
@@ -62,6 +65,7 @@ class Alone:
         self.resumed: Callable[[], None] = lambda: None
         self.won = asyncio.Event()
         self.opened = asyncio.Event()
+        self.answering = self.opened
         self.lost = asyncio.Event()
         self.won.set()
         self.opened.set()
@@ -74,9 +78,24 @@ class Alone:
         """Say whether this process may write now and knows all it must know for that."""
         return True
 
+    def of(self, device: str) -> Tenure:
+        """Return the tenure of one device."""
+        return self
+
+    def may_write(self, kind: KindRef, name: str) -> bool:
+        """Say whether an object of the home cluster may be written now."""
+        return self.leads()
+
+    def answers(self, key: Key) -> bool:
+        """Say whether it is this process's to say how an object stands."""
+        return True
+
     def blind(self) -> bool:
         """Say whether nobody can tell whose turn it is."""
         return False
+
+    def prepared(self) -> None:
+        """Say that what was chosen and assigned before is known."""
 
     def open(self) -> None:
         """Say that everything has been read that must be known before writing."""

@@ -63,6 +63,11 @@ if TYPE_CHECKING:
     "--lease-name",
     help="Name of the Lease; controllers of one installation say the same. [default: isthmus-controller]",
 )
+@click.option(
+    "--share-devices",
+    is_flag=True,
+    help="Share the devices among all controllers that say so, each writing to its own part; one still leads in all else.",
+)
 @log_option
 @listen_option(9441)
 @click.option("--allow-deletes", is_flag=True, help="Consent to large deletions on all devices, for this run.")
@@ -75,6 +80,7 @@ def command(
     leader_election: bool | None,
     lease_profile: str | None,
     lease_name: str | None,
+    share_devices: bool,
     log_level: str,
     listen: Address | None,
     allow_deletes: bool,
@@ -99,7 +105,9 @@ def command(
         raise click.UsageError("--leader-election needs a home cluster; give --home or --in-cluster, too")
     if not contends and (lease_profile is not None or lease_name is not None):
         raise click.UsageError("--lease-profile and --lease-name are of a leader election, and there is none")
-    lease = (lease_name, lease_profile or "default") if contends else None
+    if share_devices and not contends:
+        raise click.UsageError("--share-devices needs a leader election; give --home or --in-cluster, too")
+    lease = (lease_name, lease_profile or "default", share_devices) if contends else None
     setup_logging(level=log_level)
     if not at_home:
         config, state = config or DEFAULT_CONFIG, state or DEFAULT_STATE
@@ -114,7 +122,7 @@ async def _run(
     state: Path | None,
     listen: Address | None,
     allow: bool,
-    lease: tuple[str | None, str] | None,
+    lease: tuple[str | None, str, bool] | None,
 ) -> None:
     from isthmus.app.controller import Controller
     from isthmus.app.tenure import next_epoch
@@ -150,11 +158,12 @@ def _turn_and_home(
     kubeconfig: Path | None,
     inside: bool,
     namespace: str | None,
-    lease: tuple[str | None, str] | None,
+    lease: tuple[str | None, str, bool] | None,
     epoch: int,
 ) -> tuple[Alone, Home | None]:
     from isthmus.app.drivers import DRIVERS
     from isthmus.app.home.home import DEFAULT_NAMESPACE, Home
+    from isthmus.app.sharing import Sharing
     from isthmus.app.tenure import LEASE, Alone, Elected
     from isthmus.core.election import PROFILES
     from isthmus.kube.connection import in_cluster
@@ -166,5 +175,6 @@ def _turn_and_home(
     own = namespace or (DEFAULT_NAMESPACE if kubeconfig is not None else connection.namespace)
     turn = Alone(epoch)
     if lease is not None:
-        turn = Elected(connection, own, PROFILES[lease[1]], name=lease[0] or LEASE)
+        kind = Sharing if lease[2] else Elected
+        turn = kind(connection, own, PROFILES[lease[1]], name=lease[0] or LEASE)
     return turn, Home(connection, set(DRIVERS), namespace=own, turn=turn)

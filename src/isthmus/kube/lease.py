@@ -49,6 +49,7 @@ class Lease:
         me: str,
         terms: Terms,
         *,
+        labels: Mapping[str, str] | None = None,
         moved: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = never_jumps,
         wall: Callable[[], float] = time.time,
@@ -57,6 +58,9 @@ class Lease:
         self.name = name
         self.me = me
         self.failing = ""
+        self.breaks = 0
+        """How often the time to write has ended and begun again."""
+        self._labels = {**_PART_OF, **(labels or {})}
         self._client = client
         self._namespace = namespace
         self._moved = moved
@@ -183,10 +187,12 @@ class Lease:
             await self._read()  # somebody was there before us; what stands decides
             return
         self._standing = answer
+        if not self.holds():
+            self.breaks += 1
         self._seat = election.taken(self._seat, epoch, sent_at) if took else election.renewed(self._seat, sent_at)
 
     def _head(self) -> dict[str, Any]:
-        return {"name": self.name, "namespace": self._namespace, "labels": _PART_OF}
+        return {"name": self.name, "namespace": self._namespace, "labels": self._labels}
 
     def _tell(self) -> None:
         now = (self.holds(), self._seat.epoch, self.holder, self.failing)

@@ -26,7 +26,7 @@ from isthmus.errors import IsthmusError, StateError
 from isthmus.loop.contested import AGAIN, Contested
 from isthmus.loop.device_status import DeviceStatus, moved_away
 from isthmus.loop.following import OTHERS, Awaited
-from isthmus.loop.handing_over import outcomes
+from isthmus.loop.handing_over import HandingOver
 from isthmus.loop.measure import Measure
 from isthmus.loop.queue import KeyedQueue
 from isthmus.loop.recorded import Memory, Recorded
@@ -73,7 +73,7 @@ class DeviceWorker:
         self._contested = Contested(planner)
         self._queue: KeyedQueue[Scope | Whole] = KeyedQueue()
         self.waiting, self.may_write = self._queue.waiting, self._tenure.holds
-        self._awaited = Awaited(self._queue)
+        self.handing, self._awaited = HandingOver(driver), Awaited(self._queue)
         self._log = get_logger("loop").bind(device=planner.device)
         self._measure = Measure(planner.device)
         self._voice = Voice()
@@ -272,7 +272,7 @@ class DeviceWorker:
         silent = {change.identity for change in plan.changes}
         unknown: set[str] = set()
         counts = {"done": 0, "refused": 0, "unknown": 0}
-        async for outcome in outcomes(self.driver, plan.changes, tenure):
+        async for outcome in self.handing.outcomes(plan.changes, tenure):
             counts[outcome.result] += 1
             silent.discard(outcome.change.identity)
             self._measure.outcome(outcome)

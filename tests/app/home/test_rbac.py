@@ -15,7 +15,7 @@ from isthmus.lab.kube import status
 from isthmus.loop.duties import standin
 
 from .rig import Place, node, place, service, until
-from .test_two_controllers import elected
+from .test_shared_devices import sharing
 
 DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
 FINALIZER = "isthmus.dev/cleanup"
@@ -125,7 +125,7 @@ async def test_the_rights_are_enough_and_none_is_idle(tmp_path: Path, hurry: Non
         for where, files in ((home, ("rbac.yaml",)), (joined, ("controller-access.yaml",))):
             guard = guards[where] = Guard(tuple(rights(*files)))
             where.api.access.check = guard.check  # type: ignore[method-assign]
-        async with home.controller(turn=elected(home, "a")):
+        async with home.controller(turn=sharing(home, "a")):
             await until(lambda: home.is_so("VirtualIP", "198.51.100.0", "Ready"), what=lambda: guards)
             for name in ("flannel", "overlay"):
                 await until(lambda n=name: home.is_so("ClusterLink", n, "Joined"), what=lambda: guards)  # type: ignore[misc]

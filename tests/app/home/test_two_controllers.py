@@ -122,6 +122,7 @@ async def test_a_clean_stop_hands_over_at_once(home: Place) -> None:
     """The standby leads well before any time-out, in a later term, and finds nothing to write."""
     configure(home)
     async with two(home) as (one, other, first):
+        await until(lambda: home.is_so("ClusterLink", "main", "Proven"), 15)
         before, term = await quiet(home), one.turn.epoch
         await first.aclose()
         stopped = time.monotonic()

@@ -56,7 +56,7 @@ class Home:
     ) -> None:
         """Until ``turn`` is opened the objects are followed and nothing is written: another controller answers."""
         self._turn = turn or Alone()
-        self.client = KubeClient(connection, may_write=lambda kind, name: self._turn.leads())
+        self.client = KubeClient(connection, may_write=self._turn.may_write)
         self.registry = HomeRegistry(self.client, drivers, timing=timing)
         self.claims = HomeClaims(self.client, self.registry)
         self.memory = HomeMemory(self.client, namespace)
@@ -97,10 +97,11 @@ class Home:
         async with asyncio.TaskGroup() as group:
             group.create_task(kept_up("following the home cluster", self.registry.run))
             group.create_task(kept_up("reading the memory", self._remember))
-            await self._turn.opened.wait()
-            group.create_task(kept_up("keeping claims", self._vips.run))
+            await self._turn.answering.wait()
             group.create_task(kept_up("writing statuses", self._writer.run))
             group.create_task(kept_up("writing events", self._events.run))
+            await self._turn.opened.wait()
+            group.create_task(kept_up("keeping claims", self._vips.run))
             group.create_task(kept_up("looking after finalizers", self._watch_ends))
 
     def count(self, configuration: Configuration) -> None:
@@ -113,7 +114,8 @@ class Home:
         if configuration is None:
             return
         not_counting = {key: {"accepted": refused(why).to_json()} for key, why in configuration.refused.items()}
-        self._writer.want({**said, **not_counting})
+        everything = {**said, **not_counting}
+        self._writer.want({key: words for key, words in everything.items() if self._turn.answers(key)})
 
     # --- inside -------------------------------------------------------------------------------------------------
 
