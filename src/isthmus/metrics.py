@@ -223,6 +223,11 @@ POOL_SIZE = Family("isthmus_pool_addresses", "Addresses that the pool can give."
 POOL_USED = Family("isthmus_pool_used_addresses", "Addresses of the pool that are claimed or reserved.", ("pool",))
 POOL_WAITING = Family("isthmus_pool_waiting_services", "Services that wait for an address of the pool.", ("pool",))
 CONFIGURATION_PROBLEMS = Family("isthmus_configuration_problems", "Problems in what users wrote.")
+GATEWAY_EPOCH = Family(
+    "isthmus_gateway_epoch", "The epoch of the newest controller that a gateway's agent has heard."
+)
+GATEWAY_CONTROLLERS = Family("isthmus_gateway_controllers", "Controllers that listen to a gateway's agent.")
+GATEWAY_RECORDED = Family("isthmus_gateway_recorded_resources", "Resources that a gateway's agent would put back.")
 READY = Family("isthmus_ready", "1 while /readyz says yes.")
 
 FAMILIES = tuple(value for value in list(vars().values()) if isinstance(value, Family))

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from isthmus import metrics
 from isthmus.agents.gateway.authority import Authority
 from isthmus.agents.gateway.callers import Callers
 from isthmus.agents.gateway.enrolled import Clients, Issued, Tokens
@@ -29,9 +30,12 @@ from isthmus.drivers.linux.hops import ProbeTiming
 from isthmus.drivers.linux.host import look
 from isthmus.drivers.linux.remote.private_files import make_private_directory
 from isthmus.errors import InputError, IsthmusError
+from isthmus.loop.timed import timed
 from isthmus.registry.lock import Lock
 from isthmus.registry.state import StateDirectory
 from isthmus.telemetry import get_logger
+from isthmus.web.address import Address
+from isthmus.web.health import serving
 
 __all__ = ["Places", "Wanted", "clients", "new_token", "reset_epoch", "revoke", "run_gateway_agent"]
 
@@ -86,6 +90,8 @@ class Wanted:
     lifetime: timedelta = timedelta(days=90)
     member_probe: float | None = None
     """Seconds between two echo requests to a node; none: nodes are not asked."""
+    metrics: Address | None = None
+    """Where health and figures are shown, to whoever asks."""
 
 
 async def run_gateway_agent(
@@ -105,7 +111,7 @@ async def run_gateway_agent(
         stack.callback(lock.release)
         opened = await stack.enter_async_context(StateDirectory(places.applied))
         timing = None if wanted.member_probe is None else ProbeTiming(wanted.member_probe, wanted.member_probe)
-        used = driver or LinuxDriver(wanted.installation, wanted.protocol, wanted.announce, timing)
+        used = driver or timed(LinuxDriver(wanted.installation, wanted.protocol, wanted.announce, timing), "gateway")
         stack.push_async_callback(used.close)
         host = Host(used, await asyncio.to_thread(Fence, places.epoch), Kept(opened, "gateway"))
         await host.begin()
@@ -122,6 +128,13 @@ async def run_gateway_agent(
         )
         api = Api(host, settings, authority, Callers(Clients(places.clients)), Tokens(places.tokens))
         listener = await stack.enter_async_context(Listener(api.application(), context, wanted.host, wanted.port))
+
+        def readings() -> Iterator[metrics.Reading]:
+            yield from host.readings()
+            yield metrics.GATEWAY_CONTROLLERS, (), len(api.sessions)
+
+        stack.enter_context(metrics.shown(readings))
+        await stack.enter_async_context(serving(wanted.metrics, host))
         log.info("gateway agent started", port=listener.port, epoch=host.fence.highest, ca=authority.fingerprint)
         stack.callback(log.info, "gateway agent stopped")
 

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from isthmus.cli.durations import DURATION
-from isthmus.cli.options import json_option, log_option
+from isthmus.cli.options import json_option, listen_option, log_option
 from isthmus.errors import InputError
 from isthmus.telemetry import setup_logging
 
 if TYPE_CHECKING:
     from isthmus.app.gateway_agent import Wanted
+
+if TYPE_CHECKING:
+    from isthmus.web.address import Address
 
 _STATE = Path("/var/lib/isthmus-gateway")
 _state = click.option(
@@ -72,6 +75,7 @@ _state = click.option(
     show_default=True,
     help="How long clients' certificates hold; they renew them themselves after two thirds.",
 )
+@listen_option(9443, "--metrics")
 @log_option
 @click.pass_context
 def command(
@@ -84,6 +88,7 @@ def command(
     announce: tuple[str, ...],
     member_probe: float | None,
     certificate_lifetime: float,
+    metrics: Address | None,
     log_level: str,
 ) -> None:
     """Serve this host as a gateway to a controller elsewhere, over HTTPS with certificates of its own.
@@ -103,7 +108,11 @@ def command(
 
     lifetime = timedelta(seconds=certificate_lifetime)
     asyncio.run(
-        _run(Wanted(state, *address_of(listen), names, installation, protocol, announce, lifetime, member_probe))
+        _run(
+            Wanted(
+                state, *address_of(listen), names, installation, protocol, announce, lifetime, member_probe, metrics
+            )
+        )
     )
 
 

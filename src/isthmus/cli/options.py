@@ -130,10 +130,10 @@ def log_option(function: F) -> F:
     return level(format(function))
 
 
-def listen_option(port: int) -> Callable[[F], F]:
-    """Add ``--listen ADDR:PORT``; ``port`` is the one that our manifests use."""
+def listen_option(port: int, flag: str = "--listen") -> Callable[[F], F]:
+    """Add ``--listen ADDR:PORT``, or the same under another name; ``port`` is the one that our manifests use."""
     return click.option(
-        "--listen",
+        flag,
         metavar="ADDR:PORT",
         callback=_address,
         help=f"Serve /healthz, /readyz and /metrics there, to whoever asks, for example 127.0.0.1:{port}."

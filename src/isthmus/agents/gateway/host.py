@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Protocol
 
 import msgspec
 
+from isthmus import metrics
 from isthmus.agents.gateway.fence import Fence
 from isthmus.core.diff import compare, ordered
 from isthmus.core.restore import stands
@@ -92,6 +93,25 @@ class Host:
             if not address.is_link_local
         }
         return own - {identity.rpartition(" ")[2] for identity in self._record if identity.startswith("vip ")}
+
+    def ailments(self) -> Sequence[str]:
+        """Say what only a restart would mend: nothing is known to."""
+        return ()
+
+    def unseen(self) -> Sequence[str]:
+        """Say what keeps this host from being the gateway that it was ordered to be."""
+        found = []
+        if self._failed.is_set():
+            found.append("the host's network cannot be used now; it is opened anew")
+        if self._missing and not self._heard.is_set():
+            found.append("some of the last applied state could not be restored yet")
+        return found
+
+    def readings(self) -> Iterator[metrics.Reading]:
+        """Yield what is now."""
+        yield metrics.READY, (), float(not self.unseen())
+        yield metrics.GATEWAY_EPOCH, (), float(self.fence.highest)
+        yield metrics.GATEWAY_RECORDED, (), len(self._record)
 
     # --- what is asked ------------------------------------------------------------------------------------------
 

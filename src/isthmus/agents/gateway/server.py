@@ -19,6 +19,7 @@ from isthmus.agents.gateway.authority import Authority, BadRequest
 from isthmus.agents.gateway.callers import Callers
 from isthmus.agents.gateway.enrolled import NameTaken, Tokens
 from isthmus.agents.gateway.host import Host
+from isthmus.agents.gateway.limits import Rate
 from isthmus.agents.gateway.problems import Denied, denial, response
 from isthmus.agents.gateway.sessions import Sessions
 from isthmus.drivers.linux.remote import messages as api
@@ -71,6 +72,7 @@ class Api:
         self._log = get_logger("agent")
         self.sessions = Sessions()
         self._stopping = False
+        self._said = Rate(per_second=1 / 60, burst=3)  # whoever knocks all day does not fill the log
         self._observe, self._apply = Reader(api.AskObserve), Reader(api.AskApply)
         self._epoch, self._probe = Reader(api.AskEpoch), Reader(api.AskProbe)
         self._enrol, self._renew = Reader(api.AskEnrol), Reader(api.AskRenew)
@@ -119,7 +121,7 @@ class Api:
                 denied = Denied("failed", 500, "the agent failed; its log says why")
             elif denied.kind == "stale-epoch":
                 self.sessions.fenced(self._callers.name_of(request) or "", denied.epoch)
-            elif denied.kind in ("wrong-token", "not-enrolled"):
+            elif denied.kind in ("wrong-token", "not-enrolled") and not self._said.wait(request.remote or ""):
                 self._log.warning("refused", path=request.path, address=request.remote, reason=denied.detail)
             return response(denied)
 

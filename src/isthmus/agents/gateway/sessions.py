@@ -32,6 +32,10 @@ class Sessions:
                 del self._open[name]
                 self._log.info("controller disconnected", client=name, address=address)
 
+    def __len__(self) -> int:
+        """Return how many clients listen."""
+        return len(self._open)
+
     def fenced(self, name: str, epoch: int) -> None:
         """Say that a client writes with an older epoch than ``epoch``; once for each."""
         if self._fenced.get(name) != epoch:
