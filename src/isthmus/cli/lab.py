@@ -114,14 +114,15 @@ def shell(nodes: int, path: str) -> int:
 @command.command(short_help="A joined lab in the background.")
 @_nodes_option
 @_path_option("flannel")
-def up(nodes: int, path: str) -> int:
+@json_option
+def up(nodes: int, path: str, as_json: bool) -> int:
     """Bring a joined lab up in the background; `lab enter` opens a prompt in it, `lab down` ends it.
 
     Exit code 0: it is up. 1: it did not come up. 3: it could not be tried on this host.
     """
     from isthmus.lab.background import start
 
-    return start(nodes, path)
+    return start(nodes, path, as_json=as_json)
 
 
 @command.command(hidden=True)
@@ -151,11 +152,12 @@ def enter(argv: tuple[str, ...]) -> int:
 
 
 @command.command(short_help="End the lab of `up`.")
-def down() -> int:
+@json_option
+def down(as_json: bool) -> int:
     """End the lab that `lab up` left running, and every trace of it."""
     from isthmus.lab.background import stop
 
-    return stop()
+    return stop(as_json=as_json)
 
 
 @command.command(short_help="The lab's small Kubernetes API alone.")

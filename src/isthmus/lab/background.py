@@ -43,7 +43,7 @@ def folder() -> Path:
     return path
 
 
-def start(nodes: int, path: str) -> int:
+def start(nodes: int, path: str, *, as_json: bool = False) -> int:
     """Start a lab in the background and wait until it serves; return 0, or 3 where this host cannot have one."""
     if _ask("ping") is not None:
         raise LabError("a lab is up already; enter it with `isthmus lab enter`, end it with `isthmus lab down`")
@@ -80,6 +80,9 @@ def start(nodes: int, path: str) -> int:
                 return _UNTRIED
             raise LabError(f"the lab did not come up:\n{told}")
         time.sleep(0.05)
+    if as_json:
+        print(json.dumps({"up": True, "vip": answer.vip, "environment": answer.env}, indent=2, sort_keys=True))
+        return 0
     print(f"the lab is up; Service default/web has {answer.vip}")
     print("  isthmus lab enter                 a prompt in it")
     print("  isthmus lab enter isthmus status  one command in it")
@@ -99,11 +102,11 @@ def enter(argv: list[str]) -> int:
     return subprocess.run([*nsenter, *command], env={**os.environ, **answer.env}, check=False).returncode
 
 
-def stop() -> int:
+def stop(*, as_json: bool = False) -> int:
     """End the lab that is up, and wait until it has ended; none is fine, too."""
     answer = _ask("stop")
     if answer is None:
-        print("no lab is up")
+        print(json.dumps({"up": False, "ended": False}) if as_json else "no lab is up")
         _forget()
         return 0
     with contextlib.suppress(ProcessLookupError):
@@ -114,7 +117,7 @@ def stop() -> int:
         finally:
             os.close(holder)
     _forget()
-    print("the lab is gone")
+    print(json.dumps({"up": False, "ended": True}) if as_json else "the lab is gone")
     return 0
 
 

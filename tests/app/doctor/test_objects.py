@@ -10,6 +10,7 @@ from core.rig import Rig, node, vip
 from isthmus.app.doctor.clusters import ClusterFacts, judge_cluster
 from isthmus.app.doctor.objects import (
     StateFacts,
+    judge_agent,
     judge_certificates,
     judge_configuration,
     judge_device,
@@ -127,3 +128,9 @@ def test_a_vip_with_two_owners() -> None:
     assert bad.level == "fail"
     assert "02:00:00:00:00:99" in bad.text
     assert [one.level for one in judge_vips("gw1", 2, {})] == ["ok"]
+
+
+@pytest.mark.parametrize(("agent", "levels"), [("", []), ("0.1.0", ["ok"]), ("0.0.9", ["warn"])])
+def test_agents_of_another_release(agent: str, levels: list[str]) -> None:
+    """A remote gateway whose agent is of another release is told; a device without an agent is not."""
+    assert [one.level for one in judge_agent("gw1", agent, "0.1.0")] == levels

@@ -22,6 +22,7 @@ from isthmus.app.doctor.host import HostFacts, Wanted, judge_filters, judge_host
 from isthmus.app.doctor.host_facts import host_facts, ruleset
 from isthmus.app.doctor.objects import (
     StateFacts,
+    judge_agent,
     judge_certificates,
     judge_configuration,
     judge_device,
@@ -35,6 +36,7 @@ from isthmus.app.sources import Sources
 from isthmus.core.desire import path_of
 from isthmus.core.explain import Explanation, explain
 from isthmus.drivers.linux.owner import Owner
+from isthmus.drivers.linux.remote import RemoteGateway
 from isthmus.errors import IsthmusError
 from isthmus.model.kinds import EdgeDevice, Kind, KubeCluster
 from isthmus.model.plan import Plan
@@ -135,7 +137,7 @@ def _checks(look: Oneshot, found: Examination) -> list[tuple[str, Check]]:
     local = {
         name: kind
         for name, kind in look.world.devices.items()
-        if kind.spec.driver == "linux" and getattr(kind.spec.linux, "agent", None) is None
+        if kind.spec.driver == "linux" and kind.spec.linux.agent is None
     }
     checks: list[tuple[str, Check]] = [
         ("configuration", lambda: _now(judge_configuration(look.problems, look.notes))),
@@ -211,7 +213,12 @@ async def _device(look: Oneshot, name: str, kind: EdgeDevice, found: Examination
     if name not in look.planners:
         why = look.unread.get(("EdgeDevice", name), "was not looked at")
         return [fail(f"device {name}", why, "it keeps what it has; see that it can be reached, and by whom")]
-    return judge_device(name, found.plans[name], look.planners[name], kind.spec.policy)
+    driver = look.drivers[name]
+    agent = driver.agent_version if isinstance(driver, RemoteGateway) else ""
+    return [
+        *judge_device(name, found.plans[name], look.planners[name], kind.spec.policy),
+        *judge_agent(name, agent, __version__),
+    ]
 
 
 async def _vips(look: Oneshot, name: str, kind: EdgeDevice) -> Iterable[Answer]:

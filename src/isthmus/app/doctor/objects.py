@@ -17,6 +17,7 @@ from isthmus.model.plan import Plan
 
 __all__ = [
     "StateFacts",
+    "judge_agent",
     "judge_certificates",
     "judge_configuration",
     "judge_device",
@@ -81,6 +82,18 @@ def judge_device(device: str, plan: Plan, planner: DevicePlanner, policy: str) -
         lambda one: warn(subject, one.describe()[2:], "`isthmus apply` puts it right; so does spec.drift: repair"),
         lambda rest: warn(subject, f"and {rest} more things that somebody else changed"),
     )
+
+
+def judge_agent(device: str, agent: str, ours: str) -> Iterator[Answer]:
+    """Yield whether a remote gateway's agent is of the release that the controller is of; nothing where there is none."""
+    if not agent:
+        return
+    if agent != ours:
+        yield warn(
+            f"device {device}", f"its agent is isthmus {agent}, this is {ours}", "install the same release on both"
+        )
+    else:
+        yield ok(f"device {device}", f"its agent is isthmus {agent}, as this is")
 
 
 def judge_link(

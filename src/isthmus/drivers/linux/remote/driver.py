@@ -100,6 +100,11 @@ class RemoteGateway:
         self._contesting = asyncio.Event()
         self._log = get_logger("linux").bind(device=device)
 
+    @property
+    def agent_version(self) -> str:
+        """Return which release the agent said it is; empty while not connected."""
+        return self._open.hello.version if self._open is not None else ""
+
     async def open(self) -> None:
         """Connect, and learn what the gateway can do; raise a ``DeviceError`` with what is missing."""
         if self._open is not None:
