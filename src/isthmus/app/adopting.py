@@ -121,5 +121,4 @@ class Orders:
                 self._log.warning("an order that is done cannot be taken away", device=device, error=str(error))
             self._said.add((device, identity))
             return False
-        self._log.info("taken over by order", device=device, thing=identity)
         return True

@@ -148,7 +148,7 @@ def _line(one: Applied) -> None:
     if one.change is None:
         note(f"{one.device}: {one.reason}")
     elif one.result == "done":
-        plan_line(one.change.describe())
+        plan_line(f"{one.change.describe()}   done")
     else:
         click.secho(f"{one.change.describe()}   {one.result}: {one.reason}", fg=_MARKS[one.result])
 

@@ -240,8 +240,11 @@ class DeviceWorker:
     def _say_drift(self) -> None:
         """Say once of each thing that it is left as somebody else made it."""
         left = {one for one in self.planner.drifts.values() if one.answer == "alert"}
-        for one in sorted(left - self._drifts):
+        new = sorted(left - self._drifts)
+        for one in new[:_SAID]:
             self._log.warning("drift is left as it is", thing=one.identity, was=one.was, now=one.now or "gone")
+        if len(new) > _SAID:
+            self._log.warning("more drift is left as it is", things=len(new) - _SAID)
         self._drifts = left
 
     def _is_wanting(self) -> bool:
@@ -327,6 +330,8 @@ class DeviceWorker:
         match outcome.result:
             case "done":
                 self.planner.carried_out(change, now)
+                if change.adopts:
+                    self._log.info("taken over by order", thing=change.identity, was=change.adopts)
                 self._unsaved = (
                     True  # also if it was saved since the plan began: that was the state before this change
                 )
