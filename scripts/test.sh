@@ -3,6 +3,9 @@
 #
 #   scripts/test.sh [fast|packets|all] [pytest's own arguments...]
 #
+# The fast ones run in two processes, or in as many as WORKERS says (0: in this one, which a debugger wants). One that is done
+# takes over what another has left (worksteal). Packet tests run one after the other: they share a network.
+#
 # Where the host cannot make the sandbox, the packet tests are skipped and the reason is said; with REQUIRE=netns in the
 # environment that is a failure. Both halves run even if the first one fails.
 set -euo pipefail
@@ -14,6 +17,7 @@ readonly PYTHON=.venv/bin/python
 part=${1:-all}
 shift $(($# > 0))
 
+parallel=(-n "${WORKERS:-2}" --dist worksteal)
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 failed=0
@@ -38,6 +42,9 @@ summary() {
   done
 }
 
+# The API server that was found or built before is named, so that each process need not look for it.
+if assets=$(scripts/apiserver.sh --no-build 2>/dev/null); then export KUBEBUILDER_ASSETS=$assets; fi
+
 # A kubectl of the right age, if there is one or one was built before, goes first on the PATH; tests that need it and
 # find none say so when they skip.
 if kubectl=$(scripts/kubectl.sh --no-build 2>/dev/null); then
@@ -46,7 +53,7 @@ if kubectl=$(scripts/kubectl.sh --no-build 2>/dev/null); then
   export PATH="$results/bin:$PATH"
 fi
 
-case $part in fast | all) run fast "$PYTHON" -m pytest -m "not packets" "$@" ;; esac
+case $part in fast | all) run fast "$PYTHON" -m pytest -m "not packets" "${parallel[@]}" "$@" ;; esac
 case $part in
   packets | all)
     status=0

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.home.rig import holds, node, service, thing, until
+from app.home.rig import FAST, holds, node, service, thing, until
 from isthmus.app import fleet as fleet_module
 from isthmus.app import joined as joined_module
 from isthmus.app.controller import Controller
@@ -20,6 +20,7 @@ from isthmus.core.world import World
 from isthmus.drivers.base import Observation
 from isthmus.drivers.memory import MemoryDriver
 from isthmus.errors import StateError
+from isthmus.kube import informer as informer_module
 from isthmus.lab.kube import KubeApi
 from isthmus.model.facts import DeviceFacts, Interface
 from isthmus.model.kinds import ACCEPT_ANSWER, VirtualIP
@@ -86,6 +87,9 @@ class Fleet:
 @pytest.fixture
 async def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Fleet]:
     monkeypatch.setattr(joined_module, "_AGAIN", 0.05)
+    monkeypatch.setattr(
+        informer_module, "Timing", lambda: FAST
+    )  # a silent watch is found out in a second, not in twenty
     made = Fleet(tmp_path)
     async with made.serving():
         yield made

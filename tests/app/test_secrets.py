@@ -57,13 +57,13 @@ async def test_a_token_is_found_nowhere(tmp_path: Path) -> None:
                 while not api.watches("nodes"):
                     await asyncio.sleep(0.05)
             commands = Path(f"/proc/{controller.pid}/cmdline").read_bytes()
-            seen = [await _run("plan", *where, "--json"), await _run("explain", "nothing", *where)]
+            seen = await asyncio.gather(_run("plan", *where, "--json"), _run("explain", "nothing", *where))
             api.access.tokens.clear()  # from now on the token is refused: errors are where secrets like to show
             api.close_watches()
             async with asyncio.timeout(20):
                 while b"401" not in log.read_bytes():
                     await asyncio.sleep(0.05)
-            seen += [await _run("plan", *where), await _run("status", "--state", str(state), "--json")]
+            seen += await asyncio.gather(_run("plan", *where), _run("status", "--state", str(state), "--json"))
         finally:
             controller.terminate()
             await controller.wait()

@@ -10,15 +10,17 @@ import pytest
 from isthmus.app import controller, status_round
 from isthmus.app.home import finalizers, registry, writing
 from isthmus.app.home import home as home_module
+from isthmus.kube import informer as informer_module
 from realapi import RealApi
 
-from .rig import Place, place, real_place
+from .rig import FAST, Place, place, real_place
 
 
 @pytest.fixture(autouse=True)
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look and write more often than a real controller does; a test that needs the real pace sets it."""
     monkeypatch.setattr(controller, "_TELL", 0.05)
+    monkeypatch.setattr(informer_module, "Timing", lambda: FAST)  # of the joined cluster's; the home's is given
     monkeypatch.setattr(status_round, "_CALM", 0.3)
     monkeypatch.setattr(home_module, "_LOOK", 0.05)
     monkeypatch.setattr(registry, "_LOOK", 0.05)
