@@ -36,6 +36,10 @@ class Contested:
                 Refusal(scope, "StillAnswered", f"{change.identity}: {outcome.reason}") for scope in change.scopes
             )
 
+    def __len__(self) -> int:
+        """Return how many VIPs of the plan under way nobody has written, because they are contested."""
+        return len(self._now)
+
     def only(self, plan: Plan) -> bool:
         """Say whether ``plan``, which is over, was nothing but what was contested before: that was said already."""
         now, self._now = frozenset(self._now), {}

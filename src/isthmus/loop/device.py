@@ -287,7 +287,8 @@ class DeviceWorker:
             self.look_at_everything()
             return True
         unknown |= silent  # a change without an outcome is one whose outcome is not known
-        self.status = msgspec.structs.replace(self.status, writes=self.status.writes + len(plan.changes))
+        written = len(plan.changes) - len(self._contested)
+        self.status = msgspec.structs.replace(self.status, writes=self.status.writes + written)
         if not self._contested.only(plan):
             self._log.info("plan applied", plan=plan.summary(), checksum=plan.checksum(), **counts)
         again: set[Scope] = set()

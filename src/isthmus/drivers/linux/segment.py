@@ -82,21 +82,24 @@ async def answering(link: LinkRow, addresses: Collection[IPAddress]) -> dict[IPA
 
     Raises ``DeviceUnreachable`` where the segment cannot be asked: then nothing may be taken.
     """
-    found: dict[IPAddress, str] = {}
+    questions = []
     for version, kind in ((4, _ARP), (6, _IPV6)):
         asked = [address for address in addresses if address.version == version]
         if asked:
-            found |= await _ask(link, kind, asked)
+            questions.append(_ask(link, kind, asked))
+    found: dict[IPAddress, str] = {}
+    for answers in await asyncio.gather(*questions):
+        found |= answers
     return found
 
 
 async def _ask(link: LinkRow, kind: int, addresses: Sequence[IPAddress]) -> dict[IPAddress, str]:
     mac = mac_bytes(link.mac)
     wanted = {address.packed: address for address in addresses}
-    frames = [
-        arp_probe(address, mac) if isinstance(address, IPv4Address) else neighbor_solicitation(address, mac)
+    frames = {
+        address: arp_probe(address, mac) if isinstance(address, IPv4Address) else neighbor_solicitation(address, mac)
         for address in addresses
-    ]
+    }
     found: dict[IPAddress, str] = {}
     loop = asyncio.get_running_loop()
     try:
@@ -117,11 +120,13 @@ async def _ask(link: LinkRow, kind: int, addresses: Sequence[IPAddress]) -> dict
             loop.add_reader(sock, hear)
             try:
                 for _ in range(_TIMES):
-                    for number, frame in enumerate(frames):
+                    # Who has answered is not asked again; while another is active that is all of them, at once.
+                    for number, address in enumerate([one for one in addresses if one not in found]):
                         if number % _AT_ONCE == _AT_ONCE - 1:
                             await asyncio.sleep(0.005)  # leave the link's queue and the loop room
-                        sock.send(frame)
-                    await asyncio.sleep(_INTERVAL)
+                        sock.send(frames[address])
+                    if len(found) < len(frames):
+                        await asyncio.sleep(_INTERVAL)
             finally:
                 loop.remove_reader(sock)
             hear()
