@@ -287,8 +287,8 @@ class DeviceWorker:
             self.look_at_everything()
             return True
         unknown |= silent  # a change without an outcome is one whose outcome is not known
-        written = len(plan.changes) - len(self._contested)
-        self.status = msgspec.structs.replace(self.status, writes=self.status.writes + written)
+        writes = self.status.writes + len(plan.changes) - len(self._contested)
+        self.status = msgspec.structs.replace(self.status, writes=writes)
         if not self._contested.only(plan):
             self._log.info("plan applied", plan=plan.summary(), checksum=plan.checksum(), **counts)
         again: set[Scope] = set()
@@ -300,11 +300,10 @@ class DeviceWorker:
             for change in plan.changes:
                 if change.identity in unknown:
                     again.update(self.planner.owners.get(change.identity, change.scopes))
-            soon = self._contested.soon(plan, unknown)
+            for scope in (soon := self._contested.soon(plan, unknown)):
+                self._queue.add(scope, AGAIN)
             for scope in again - soon:
                 self._queue.failed(scope)
-            for scope in soon:
-                self._queue.add(scope, AGAIN)
             if not again:
                 self.look_at_everything(1.0)
         for scope in {scope for change in plan.changes for scope in change.scopes} - again:
