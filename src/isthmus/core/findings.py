@@ -5,10 +5,10 @@ It is kept by identity or by scope, so that a keyed pass replaces what it looked
 
 from __future__ import annotations
 
-from isthmus.core.wishes import Wishes
+from isthmus.core.wishes import Verdict, Wishes
 from isthmus.model.plan import Conflict, Drift, Held, Refusal, Scope
 
-__all__ = ["Findings"]
+__all__ = ["Findings", "cannot"]
 
 
 class Findings:
@@ -57,3 +57,8 @@ class Findings:
                 if refusal.scope == scope:
                     return refusal.message
         return None
+
+
+def cannot(identity: str, verdict: Verdict, reason: str) -> tuple[Refusal, ...]:
+    """Return that the device cannot have what stands at ``identity``, for each scope that wants it."""
+    return tuple(Refusal(scope, "DeviceCannot", f"{identity}: {reason}") for scope in verdict.scopes)

@@ -11,38 +11,26 @@ that moves, all of the link is asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Collection, Iterable, Mapping
 
 from isthmus.core import adopt, guard
+from isthmus.core.adapted import Adapt
 from isthmus.core.desire import desire, grounds, path_of
 from isthmus.core.diff import compare, holder_of, lost, ordered, stands_on
 from isthmus.core.drift import Left, answer
-from isthmus.core.findings import Findings
+from isthmus.core.findings import Findings, cannot
 from isthmus.core.ground import Ground
 from isthmus.core.joined import JoinedNodes
 from isthmus.core.known import Known
 from isthmus.core.paths import PATHS
 from isthmus.core.sights import held_in
 from isthmus.core.standing import moves
-from isthmus.core.wishes import Verdict
 from isthmus.core.world import World
 from isthmus.model.facts import DeviceFacts
 from isthmus.model.plan import Change, Conflict, Held, Plan, Refusal, Scope
 from isthmus.model.resources import AnyResource, Tunnel, VirtualAddress, VirtualServer
 
-
-class Spelled(Protocol):
-    """What adapting comes to: resources as the device spells them, and those it cannot have."""
-
-    @property
-    def resources(self) -> Mapping[str, AnyResource]: ...
-    @property
-    def refused(self) -> Mapping[str, str]: ...
-
-
 DRIFTED = "somebody else changed it, and the device's drift is alert; `isthmus apply` puts it right"
-Adapt = Callable[[Mapping[str, AnyResource]], Spelled]
 
 
 class DevicePlanner(Findings):
@@ -314,7 +302,7 @@ class DevicePlanner(Findings):
                 if verdict.losers:
                     conflicts += lost(identity, verdict)
                 if identity in spelled.refused:
-                    self.device_refusals[identity] = _device_refusals(identity, verdict, spelled.refused[identity])
+                    self.device_refusals[identity] = cannot(identity, verdict, spelled.refused[identity])
                     continue
             else:
                 self._disown(identity)
@@ -408,7 +396,3 @@ class DevicePlanner(Findings):
 
     def _crashed(self, scope: Scope) -> str | None:
         return f"{scope} could not be worked out: internal error" if scope in self.crashes else None
-
-
-def _device_refusals(identity: str, verdict: Verdict, reason: str) -> tuple[Refusal, ...]:
-    return tuple(Refusal(scope, "DeviceCannot", f"{identity}: {reason}") for scope in verdict.scopes)

@@ -30,12 +30,10 @@ from isthmus.loop.handing_over import HandingOver
 from isthmus.loop.measure import Measure
 from isthmus.loop.queue import KeyedQueue
 from isthmus.loop.recorded import Memory, Recorded
+from isthmus.loop.remarks import Remarks
 from isthmus.loop.tenure import Always, Tenure
-from isthmus.model.plan import Drift, Plan, Refusal, Scope
+from isthmus.model.plan import Plan, Refusal, Scope
 from isthmus.telemetry import Voice, get_logger, reconciling
-
-_SAID = 5
-"""So many drifted things are named in one log line."""
 
 
 class Whole(Enum):
@@ -84,8 +82,7 @@ class DeviceWorker:
         self._followed = False
         self._disturbed = False
         self._failures = 0
-        self._crashes: set[Scope] = set()
-        self._drifts: set[Drift] = set()
+        self._remarks = Remarks(self._log)
         self._recheck_at: float | None = None
         self._stop = asyncio.Event()
 
@@ -200,16 +197,14 @@ class DeviceWorker:
             if others := self._awaited.due(scopes):
                 await self._see(others)
             plan = self.planner.keyed(scopes, now)
-        self._say_crashes()
         # What our own change took along (a tunnel made anew loses its routes) is nobody else's doing either.
         drifted = moved_away(before, self.planner.observed) if whole and not expected else 0
         if whole:
             self._disturbed = False
         if drifted:
-            found = [drift.describe().removeprefix("* drift: ") for drift in plan.drifts[:_SAID]]
-            self._log.warning("drift found", things=drifted, first=found)
+            self._remarks.drift_found(drifted, plan)
             self._measure.drift(drifted)
-        self._say_drift()
+        self._remarks.say(self.planner)
         unknown = await self._apply(plan, now, self._tenure.holds)
         self._wake_for_rechecks(now)
         if whole:
@@ -230,22 +225,6 @@ class DeviceWorker:
             ignored=sum(1 for one in self.planner.drifts.values() if one.answer == "ignore"),
         )
         self._tell(self.planner.asked | {scope for change in plan.changes for scope in change.scopes})
-
-    def _say_crashes(self) -> None:
-        for scope in self.planner.crashes.keys() - self._crashes:
-            error = self.planner.crashes[scope]
-            self._log.error("an object crashed the planner", scope=str(scope), error=repr(error), exc_info=error)
-        self._crashes = set(self.planner.crashes)
-
-    def _say_drift(self) -> None:
-        """Say once of each thing that it is left as somebody else made it."""
-        left = {one for one in self.planner.drifts.values() if one.answer == "alert"}
-        new = sorted(left - self._drifts)
-        for one in new[:_SAID]:
-            self._log.warning("drift is left as it is", thing=one.identity, was=one.was, now=one.now or "gone")
-        if len(new) > _SAID:
-            self._log.warning("more drift is left as it is", things=len(new) - _SAID)
-        self._drifts = left
 
     def _is_wanting(self) -> bool:
         """Say whether the device is not known to hold all it should; what could not be worked out yet is not known."""
