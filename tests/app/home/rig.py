@@ -190,9 +190,14 @@ class Place:
         async with AsyncExitStack() as stack:
             opened = await stack.enter_async_context(StateDirectory(self.directory / "state")) if state else None
             reached = connection or load(self.endpoint.kubeconfig_path)
-            home = Home(reached, {"memory"}, timing=FAST, turn=turn)
+            home = Home(reached, {"memory", "linux"}, timing=FAST, turn=turn)
             running = Controller(
-                config, opened, home=home, allow_deletes=allow_deletes, drivers={"memory": self.drive}, turn=turn
+                config,
+                opened,
+                home=home,
+                allow_deletes=allow_deletes,
+                drivers={"memory": self.drive, "linux": self.drive},
+                turn=turn,
             )
             task = asyncio.create_task(running.run())
             try:

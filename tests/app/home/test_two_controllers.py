@@ -253,3 +253,26 @@ async def test_a_status_says_who_leads(home: Place) -> None:
             one.stop()
             await until(other.turn.holds)
             await until(lambda: f"this controller leads, in term {other.turn.epoch}" in said(), what=said)
+
+
+@pytest.mark.parametrize(("driver", "back"), [("linux", True), ("memory", False)])
+async def test_a_gateway_that_boots_alone_gets_back_what_it_had(home: Place, driver: str, back: bool) -> None:
+    """With its home away nobody can tell whose turn it is; the machine we run on serves as before, others wait."""
+    configure(home)
+    home.put("EdgeDevice", "gw1", {"driver": driver})
+    async with home.controller(turn=elected(home, "a"), state=True) as one:
+        await joined(home)
+        await until(lambda: one.fleet.workers["gw1"].status.in_sync)
+        await asyncio.sleep(1.2)  # the state is saved once a second
+    device = home.device("gw1")
+    had = dict(device.resources)
+    device.resources.clear()
+    nowhere = replace(load(home.endpoint.kubeconfig_path), server="http://127.0.0.1:9")
+    turn = Elected(nowhere, "isthmus-system", FAST, me="b")
+    async with home.controller(turn=turn, connection=nowhere, state=True):
+        await until(turn.blind)
+        if back:
+            await until(lambda: device.resources == had)
+        else:
+            await holds(lambda: not device.resources, 1.5)
+        assert not turn.holds()
