@@ -102,17 +102,30 @@ class Lease:
     async def release(self) -> None:
         """Give it back, if it is ours, so that others need not wait; call it after :meth:`run` has ended."""
         seat, self._seat = self._seat, Seat(self.me, self._terms)
-        if not seat.epoch or self._standing is None:
+        if not seat.epoch:
             return
-        document = lease_document(self._standing, self._head(), "", seat.epoch, Terms(), self._wall())
-        document["spec"]["leaseDurationSeconds"] = 1
         try:
             async with asyncio.timeout(self._terms.renew / 2):
-                await self._client.replace(LEASES, document)
-        except (KubeConflict, KubeNotFound):
+                while not await self._gave_back(seat.epoch):
+                    pass
+        except KubeNotFound:
             return
         except (KubeError, TimeoutError) as error:
             self._log.warning("not given back; others wait until it expires", error=str(error) or "no answer in time")
+
+    async def _gave_back(self, epoch: int) -> bool:
+        """Take our name out of what stands; say whether that is done. A renewal that was cut short may stand there by now."""
+        standing = await self._client.get(LEASES, self.name, self._namespace)
+        found = record_of(standing)
+        if (found.holder, found.epoch) != (self.me, epoch):
+            return True
+        document = lease_document(standing, self._head(), "", epoch, self._terms, self._wall())
+        document["spec"]["leaseDurationSeconds"] = 1
+        try:
+            await self._client.replace(LEASES, document)
+        except KubeConflict:
+            return False
+        return True
 
     # --- steps --------------------------------------------------------------------------------------------------
 
