@@ -97,6 +97,12 @@ MEANINGS: dict[str, tuple[str, str, str, str]] = {
         "the controller",
         "One of the Leases by which controllers share devices (`--share-devices`); its value says which controllers.",
     ),
+    "isthmus.dev/reconcile": (
+        "annotation",
+        "Event",
+        "the controller",
+        "The `reconcile` of the log lines that the same look at the object has written.",
+    ),
     "isthmus.dev/Served": (
         "condition",
         "Service",

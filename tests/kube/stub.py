@@ -240,7 +240,9 @@ class StubApi:
             if isinstance(body, dict)
             else {}
         )
-        return web.json_response(self.put(plural, name, namespace, **fields))
+        said = (body.get("metadata") or {}).get("annotations") if isinstance(body, dict) else None
+        noted: Object = {"metadata": {"annotations": said}} if said else {}
+        return web.json_response(self.put(plural, name, namespace, **fields, **noted))
 
     async def _watch(self, request: web.Request, plural: str, query: dict[str, str]) -> web.StreamResponse:
         streamed = query.get("sendInitialEvents") == "true"

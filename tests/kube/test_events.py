@@ -10,6 +10,7 @@ import pytest
 
 from isthmus.kube.client import KubeClient
 from isthmus.kube.events import EventWriter, Regarding
+from isthmus.telemetry import reconciling
 
 from .stub import StubApi, status
 
@@ -55,6 +56,16 @@ async def test_an_event_is_on_its_object(api: StubApi, writer: EventWriter) -> N
     assert event["eventTime"] == "2026-01-01T00:00:00.000000Z"
     assert (event["reportingInstance"], event["action"]) == ("test", "Reconcile")
     assert "series" not in event
+
+
+async def test_an_event_names_the_pass_that_it_came_from(api: StubApi, writer: EventWriter) -> None:
+    """The same id is in the log, so that both can be read together; what no pass said has none."""
+    with reconciling() as number:
+        writer.tell(WEB, "NoAddress", "pool edge is used up")
+    writer.tell(WEB, "Started", "by nobody")
+    await writer.drained()
+    found = {event["reason"]: event["metadata"].get("annotations") for event in api.objects["events"].values()}
+    assert found == {"NoAddress": {"isthmus.dev/reconcile": number}, "Started": None}
 
 
 async def test_cluster_scoped_objects_have_their_events_in_default(api: StubApi, writer: EventWriter) -> None:

@@ -23,10 +23,12 @@ from typing import Any, Literal
 from isthmus.errors import KubeConflict, KubeError, KubeNotFound, KubeThrottled
 from isthmus.kube.client import KubeClient
 from isthmus.kube.kinds import EVENTS
-from isthmus.telemetry import get_logger
+from isthmus.telemetry import get_logger, reconcile_id
 
 __all__ = ["EventWriter", "Regarding"]
 
+RECONCILE = "isthmus.dev/reconcile"
+"""Annotation of an Event: the ``reconcile`` of the log lines of the same pass."""
 _SERIES_GAP = 600.0
 """Seconds after which the same news is a new Event: API servers forget Events after an hour."""
 _MOST_SERIES = 4096
@@ -92,6 +94,7 @@ class EventWriter:
         self._burst = burst
         self._refill = refill
         self._waiting: OrderedDict[_News, int] = OrderedDict()
+        self._causes: dict[_News, str] = {}
         self._series: OrderedDict[_News, _Series] = OrderedDict()
         self._buckets: OrderedDict[Regarding, _Bucket] = OrderedDict()
         self._something = asyncio.Event()
@@ -116,6 +119,7 @@ class EventWriter:
                 self.dropped += 1
         else:
             self._waiting[news] = 1
+            self._causes[news] = reconcile_id()
             self._idle.clear()
             self._something.set()
 
@@ -159,6 +163,7 @@ class EventWriter:
 
     async def _write(self, news: _News, times: int) -> None:
         now = self._clock()
+        cause = self._causes.pop(news, "")
         series = self._series.pop(news, None)
         if series is not None and now - series.last <= _SERIES_GAP:
             series.count += times
@@ -172,7 +177,7 @@ class EventWriter:
         if series is None:
             series = _Series(_name(news, now), times, now)
             with contextlib.suppress(KubeConflict):  # a lost answer to the same create: it has been said
-                await self._client.create(EVENTS, self._event(news, series))
+                await self._client.create(EVENTS, self._event(news, series, cause))
         self._series[news] = series
         if len(self._series) > _MOST_SERIES:
             self._series.popitem(last=False)
@@ -181,7 +186,7 @@ class EventWriter:
         patch = {"series": {"count": series.count, "lastObservedTime": _micro(series.last)}}
         await self._client.patch(EVENTS, series.event, patch, news.regarding.namespace or "default")
 
-    def _event(self, news: _News, series: _Series) -> dict[str, Any]:
+    def _event(self, news: _News, series: _Series, cause: str) -> dict[str, Any]:
         regarding = {
             "apiVersion": news.regarding.api_version,
             "kind": news.regarding.kind,
@@ -202,6 +207,8 @@ class EventWriter:
             "action": news.action,
             "note": news.note,
         }
+        if cause:
+            event["metadata"]["annotations"] = {RECONCILE: cause}
         if series.count > 1:
             event["series"] = {"count": series.count, "lastObservedTime": _micro(series.last)}
         return event
