@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,38 +61,58 @@ def command(
         raise click.UsageError("--plan says which devices; leave --device out")
     if file is None and not yes and (as_json or not sys.stdin.isatty() or not sys.stdout.isatty()):
         raise click.UsageError("there is nobody to ask; give --yes, or --plan with a file that was reviewed")
-    return asyncio.run(_run(where, as_json, file, only, allow_deletes, yes))
-
-
-async def _run(
-    where: Sources, as_json: bool, file: Path | None, only: tuple[str, ...], allow_deletes: bool, yes: bool
-) -> int:
-    from isthmus.app.applying import Applying
-    from isthmus.app.holding import hold
-    from isthmus.app.oneshot import Oneshot
     from isthmus.app.planfile import read_plans
 
     reviewed = read_plans(file) if file is not None else None
     if reviewed is not None and reviewed.allow_deletes and not allow_deletes:
         note(f"{file}: was planned with --allow-deletes; say it here, too, if you mean it")
         return EXIT_PENDING
+    if file is None and not yes:
+        # Asked outside of any turn to write: a person may read for an hour. What was read is then compared, as a file is.
+        shown = asyncio.run(_show(where, only, allow_deletes))
+        if isinstance(shown, int):
+            return shown
+        if not click.confirm("Carry this out?"):
+            return EXIT_PENDING
+        reviewed = shown
+    return asyncio.run(_run(where, as_json, reviewed, only, allow_deletes))
+
+
+async def _show(where: Sources, only: tuple[str, ...], allow_deletes: bool) -> Reviewed | int:
+    """Show the plans and return them as what is reviewed; where there is nothing to carry out, the exit code."""
+    from isthmus.app.oneshot import Oneshot
+    from isthmus.app.planfile import Reviewed
+
+    async with Oneshot(where) as look:
+        plans, missing = _plans(look, None, only, allow_deletes)
+        show(look, plans)
+        if all(plan.empty for plan in plans):
+            _end([], [], as_json=False)
+            return EXIT_FAILED if missing or look.unread or look.problems else 0
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        return Reviewed(now, {plan.device: plan.changes for plan in plans}, allow_deletes, True)
+
+
+async def _run(
+    where: Sources, as_json: bool, reviewed: Reviewed | None, only: tuple[str, ...], allow_deletes: bool
+) -> int:
+    from isthmus.app.applying import Applying
+    from isthmus.app.holding import hold
+    from isthmus.app.oneshot import Oneshot
+
     async with AsyncExitStack() as stack:
         held = await stack.enter_async_context(hold(where))
         look = await stack.enter_async_context(Oneshot(where, wiring=held.wiring))
         plans, missing = _plans(look, reviewed, only, allow_deletes)
         failed = bool(missing or look.unread or look.problems)
-        if reviewed is not None and file is not None:
-            moved = _moved(look, reviewed, plans, file)
-            if moved:
-                _say_moved(moved, as_json=as_json)
-                return EXIT_PENDING
+        if reviewed is not None and (moved := _moved(look, reviewed, plans)):
+            _say_moved(moved, as_json=as_json)
+            return EXIT_PENDING
         if not as_json and reviewed is None:
             show(look, plans)
         if all(plan.empty for plan in plans):
             _end([], [], as_json=as_json)
             return EXIT_FAILED if failed else 0
-        if reviewed is None and not yes and not click.confirm("Carry this out?"):
-            return EXIT_PENDING
         applying = Applying(look, held)
         outcomes = []
         async for one in applying.run(plans):
@@ -115,7 +136,7 @@ def _plans(
     return [look.plan(device, allow_deletes=allow_deletes, repair_drift=repair) for device in devices], []
 
 
-def _moved(look: Oneshot, reviewed: Reviewed, plans: list[Plan], file: Path) -> dict[str, list[str]]:
+def _moved(look: Oneshot, reviewed: Reviewed, plans: list[Plan]) -> dict[str, list[str]]:
     """Return by device what is not as it was reviewed."""
     from isthmus.app.planfile import differences
 
@@ -130,7 +151,7 @@ def _moved(look: Oneshot, reviewed: Reviewed, plans: list[Plan], file: Path) -> 
         if lines:
             moved[device] = lines
     if moved:
-        note(f"{file}: planned at {reviewed.made_at}; the world has moved since, so nothing was done")
+        note(f"planned at {reviewed.made_at}; the world has moved since, so nothing was done")
     return moved
 
 
@@ -141,7 +162,7 @@ def _say_moved(moved: dict[str, list[str]], *, as_json: bool) -> None:
     for device, lines in moved.items():
         for line in lines:
             click.echo(f"{device}: {line}")
-    note("make the plan anew with `isthmus plan --out`, and review it")
+    note("make the plan anew, and review it")
 
 
 def _line(one: Applied) -> None:
