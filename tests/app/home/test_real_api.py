@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import pytest
+import yaml
+
+from isthmus.kube.kubeconfig import load
 from isthmus.model.schema import crds
-from realapi.reaching import Refused
+from realapi.reaching import Reach, Refused
 
 from .rig import CLASS, Place, holds, node, service, until
 from .test_claims import holder, shown
@@ -13,6 +21,9 @@ from .test_joining import ALL, joined
 
 A, B = "198.51.100.0", "198.51.100.1"
 FINALIZER = "isthmus.dev/cleanup"
+SYSTEM = "isthmus-system"
+DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
+Json = dict[str, Any]
 
 
 def slice_of(name: str, *addresses: str, node_name: str = "n1") -> dict[str, object]:
@@ -102,6 +113,67 @@ async def test_who_comes_second_is_told_by_the_store(real_home: Place) -> None:
         await until(lambda: shown(home, "web") == [B])
         assert home.api.get("Service", "web")["spec"]["loadBalancerClass"] == CLASS
         await until(lambda: home.is_so("VirtualIP", A, "Ready", "True", "Reserved"))
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Kubeconfigs of two service accounts, each with the rights of one of our manifests and no other."""
+
+    home: Path
+    joined: Path
+
+
+@pytest.fixture
+def accounts(real_home: Place, tmp_path: Path) -> Iterator[Accounts]:
+    """Install the manifests as an administrator does; the joined cluster's under another name, to tell the two apart."""
+    api: Reach = real_home.api
+    made: list[Json] = []
+    for file, name in (("rbac.yaml", "isthmus-controller"), ("controller-access.yaml", "isthmus-joined")):
+        text = (DEPLOY / file).read_text().replace("isthmus-controller", name)
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": SYSTEM}}
+        # Of the Secret a token controller would make a token, and there is none.
+        documents = [one for one in (account, *yaml.safe_load_all(text)) if one["kind"] != "Secret"]
+        made += [api.put(document) for document in documents]
+
+    def kubeconfig(name: str) -> Path:
+        path = f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/{name}/token"
+        token = api.ask("POST", path, {"spec": {"expirationSeconds": 3600}})["status"]["token"]
+        config = json.loads(real_home.endpoint.kubeconfig_path.read_text())
+        config["users"][0]["user"] = {"token": token}
+        written = tmp_path / f"{name}.kubeconfig"
+        written.write_text(json.dumps(config))
+        return written
+
+    yield Accounts(kubeconfig("isthmus-controller"), kubeconfig("isthmus-joined"))
+    for document in made:
+        if document["kind"] in ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"):
+            api.delete(document["kind"], document["metadata"]["name"], document["metadata"].get("namespace", ""))
+
+
+async def test_our_manifests_are_enough(
+    real_home: Place, accounts: Accounts, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the rights of the manifests, enforced by the real RBAC, everything is done and nothing is refused."""
+    home = real_home
+    home.join()
+    home.put("KubeCluster", "prod", {"kubeconfig": {"path": str(accounts.joined)}})
+    home.put("AddressPool", "pool", {"ranges": ["198.51.100.0/28"]})
+    home.api.put(service("web", allocateLoadBalancerNodePorts=False))
+    home.api.put(slice_of("web", "10.244.1.5"))
+    async with home.controller(connection=load(accounts.home)):
+        await joined(home)
+        await until(lambda: shown(home, "web") == [A], what=lambda: caplog.text)
+        await until(lambda: home.is_so("VirtualIP", A, "Ready"), what=lambda: caplog.text)
+        home.device("gw1").reachable = False
+        home.device("gw1").lose("nothing")
+        await until(lambda: "DeviceFailed" in [reason for reason, _ in home.events("gw1")])
+        home.device("gw1").reachable = True
+        await until(lambda: home.is_so("EdgeDevice", "gw1", "Ready"))
+        home.api.delete("Service", "web")
+        await until(lambda: home.find("VirtualIP", A) is None, what=lambda: caplog.text)
+        home.api.delete("ClusterLink", "main")
+        await until(lambda: home.find("ClusterLink", "main") is None, what=lambda: caplog.text)
+    assert " 403" not in caplog.text
 
 
 async def test_what_makes_no_sense_is_refused_at_the_door(real_home: Place) -> None:
