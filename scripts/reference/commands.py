@@ -62,8 +62,6 @@ def _verb(path: str, command: click.Command) -> str:
     context = click.Context(command, info_name=path)
     usage = " ".join(command.collect_usage_pieces(context))
     text = f"## {path}\n\n```text\n{path} {usage}\n```\n\n{prose(inspect.cleandoc(command.help or ''))}\n"
-    if isinstance(command, click.Group):
-        return text
     prefix = path.upper().replace(" ", "_").replace("-", "_")
     rows = [_option(option, prefix) for option in command.params if isinstance(option, click.Option)]
     if rows:

@@ -175,7 +175,8 @@ async def _names(host: Host, more: Iterable[str]) -> set[str]:
     """Return what this host may be called in a URL."""
     observation = await host.observe([])
     own = host.addresses(observation)
-    return {name for name in (*own, *more, socket.gethostname(), "localhost") if name}
+    called = (*own, *more, socket.gethostname(), "localhost")
+    return {name for name in called if _NAME.fullmatch(name)}
 
 
 # --- the commands beside it -------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from isthmus.app.gateway_agent import clients
 from isthmus.drivers.linux.remote import RemoteGateway
 from isthmus.drivers.linux.remote import driver as remote_driver
 from isthmus.drivers.linux.remote.credentials import Credentials, Requested
-from isthmus.drivers.memory import lose_reply, raise_error
+from isthmus.drivers.memory import lose_reply, raise_error, refuse
 from isthmus.errors import DeviceError, DeviceRefused, DeviceUnreachable, DeviceUnsupported
 from isthmus.model.plan import Change
 from isthmus.model.resources import Route
@@ -165,6 +165,17 @@ async def test_an_unknown_outcome_stays_unknown(rig: Rig) -> None:
     async with opened(await rig.client()) as driver:
         rig.memory.fail_next(lose_reply(identity=ROUTES[1].identity))
         assert [one.result for one in await outcomes(driver, CREATES)] == ["done", "unknown", "done", "done"]
+
+
+async def test_a_tool_that_talks_at_length_is_shortened(rig: Rig) -> None:
+    """A reason, or somebody else's thing, of any length does not make the answer unreadable."""
+    async with opened(await rig.client()) as driver:
+        rig.memory.fail_next(refuse("no " * 50_000))
+        rig.memory.plant("route 10.9.0.0/16", "route " * 50_000)
+        results = await outcomes(driver, CREATES)
+        assert [one.result for one in results] == ["refused", "done", "done", "done"]
+        assert results[0].reason.endswith(" ...")
+        assert len((await driver.observe()).foreign["route 10.9.0.0/16"]) == 2000
 
 
 async def test_what_others_hold_is_told_when_it_goes(rig: Rig) -> None:

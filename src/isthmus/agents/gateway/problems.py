@@ -11,7 +11,7 @@ import math
 from aiohttp import web
 
 from isthmus.agents.gateway.fence import StaleEpoch
-from isthmus.drivers.linux.remote.messages import PROBLEM_TYPE, Problem, ProblemKind, encode
+from isthmus.drivers.linux.remote.messages import PROBLEM_TYPE, Problem, ProblemKind, encode, shortened
 from isthmus.drivers.linux.remote.typed import BadMessage
 from isthmus.errors import DeviceError, DeviceRefused, DeviceUnsupported, StateError
 
@@ -78,7 +78,7 @@ def response(denied: Denied) -> web.Response:
         PROBLEM_TYPE + denied.kind,
         denied.kind.replace("-", " "),
         denied.status,
-        denied.detail,
+        shortened(denied.detail),
         denied.place,
         denied.remedy,
         denied.epoch,

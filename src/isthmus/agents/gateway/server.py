@@ -209,7 +209,7 @@ class Api:
                 raise
             if denied.kind == "stale-epoch":
                 self.sessions.fenced(self._callers.name_of(request) or "", denied.epoch)
-            end = api.Line(end=True, problem=denied.kind, reason=denied.detail, epoch=denied.epoch)
+            end = api.Line(end=True, problem=denied.kind, reason=api.shortened(denied.detail), epoch=denied.epoch)
         finally:
             await outcomes.aclose()
         await _write(answer, bytes(lines) + api.encode(end) + b"\n")

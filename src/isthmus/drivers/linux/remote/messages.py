@@ -59,6 +59,9 @@ ProblemKind: TypeAlias = Literal[
 PROBLEM_TYPE = "urn:isthmus:problem:"
 
 
+_SENTENCE = 2000
+
+
 class Hello(msgspec.Struct, frozen=True):
     """Who the agent is and what its host can do. ``start`` is another one after each start; ``moves`` counts drift."""
 
@@ -202,7 +205,8 @@ def spell_changes(changes: Sequence[Change]) -> tuple[Step, ...]:
 def seen_of(observation: Observation) -> Seen:
     """Return an observation as it travels."""
     asked = None if observation.identities is None else tuple(sorted(observation.identities))
-    return Seen(tuple(observation.resources.values()), dict(observation.foreign), observation.facts, asked)
+    foreign = {identity: shortened(sentence) for identity, sentence in observation.foreign.items()}
+    return Seen(tuple(observation.resources.values()), foreign, observation.facts, asked)
 
 
 def observation_of(seen: Seen) -> Observation:
@@ -213,4 +217,9 @@ def observation_of(seen: Seen) -> Observation:
 
 def line_of(at: int, outcome: Outcome) -> Line:
     """Return an outcome as it travels."""
-    return Line(at, outcome.result, outcome.reason, outcome.disturbed)
+    return Line(at, outcome.result, shortened(outcome.reason), outcome.disturbed)
+
+
+def shortened(text: str) -> str:
+    """Return a sentence in a length that a reader accepts; what a tool printed has none."""
+    return text if len(text) <= _SENTENCE else f"{text[: _SENTENCE - 4]} ..."

@@ -23,6 +23,7 @@ from ipaddress import (
     ip_interface,
     ip_network,
 )
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -33,9 +34,22 @@ T = TypeVar("T")
 Build = Callable[[Any], Any]
 
 _LONGEST = 4096
+_PLAIN = (str, int, float, bool, tuple, type(None))
 _Text = Annotated[str, msgspec.Meta(max_length=_LONGEST)]
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    """Return what ``ip_address`` does, in a third of its time: there may be a quarter of a million members."""
+    try:
+        if ":" in text:
+            return IPv6Address(inet_pton(AF_INET6, text))
+        return IPv4Address(inet_pton(AF_INET, text))
+    except (OSError, ValueError):
+        return ip_address(text)  # which says what is wrong with it
+
+
 _PARSERS: tuple[tuple[frozenset[type], Build, str], ...] = (
-    (frozenset({IPv4Address, IPv6Address}), ip_address, "an IP address"),
+    (frozenset({IPv4Address, IPv6Address}), _address, "an IP address"),
     (frozenset({IPv4Network, IPv6Network}), ip_network, "an IP network"),
     (frozenset({IPv4Interface, IPv6Interface}), ip_interface, "an address with its prefix length"),
 )
@@ -176,38 +190,38 @@ def _struct(model: type[msgspec.Struct]) -> tuple[Any, Build]:
         return known
     config = model.__struct_config__
     fields: list[Any] = []
-    builders: list[tuple[str, Build]] = []
-    for field in msgspec.structs.fields(model):
+    changed: list[tuple[int, str, Build]] = []
+    for index, field in enumerate(msgspec.structs.fields(model)):
         twin, build = _twin(field.type)
         if field.required:
             fields.append((field.name, twin))
         elif field.default_factory is not msgspec.NODEFAULT:
             fields.append((field.name, twin, msgspec.field(default_factory=field.default_factory)))
         else:
-            fields.append((field.name, twin | msgspec.UnsetType, msgspec.UNSET))
-        builders.append((field.name, build))
+            assert isinstance(field.default, _PLAIN), (
+                f"{model.__name__}.{field.name}: its default is no text, number, ()"
+            )
+            fields.append((field.name, twin, field.default))
+        if build is not _same:
+            changed.append((index, field.name, build))
     made = msgspec.defstruct(
         f"{model.__name__}Read",
-        sorted(fields, key=len),
+        fields,
         tag=config.tag,
         tag_field=config.tag_field,
         forbid_unknown_fields=True,
         kw_only=True,
     )
+    values_of = msgspec.structs.astuple
 
     def build_struct(read: Any) -> Any:
-        values = {}
-        for name, build in builders:
-            value = getattr(read, name)
-            if value is msgspec.UNSET:
-                continue
-            if build is not _same:
-                try:
-                    value = build(value)
-                except BadMessage as error:
-                    raise BadMessage(error.reason, f".{name}{error.below}") from error
-            values[name] = value
-        return model(**values)
+        values = list(values_of(read))
+        for index, name, build in changed:
+            try:
+                values[index] = build(values[index])
+            except BadMessage as error:
+                raise BadMessage(error.reason, f".{name}{error.below}") from error
+        return model(*values)
 
     _twins[model] = made, build_struct
     return _twins[model]
