@@ -104,7 +104,8 @@ def _who_leads(turn: dict[str, Any]) -> str:
         case "leader":
             return f"this controller leads, in term {turn.get('epoch')}"
         case "standby":
-            return f"this controller stands by; {turn.get('leader') or 'nobody yet'} leads"
+            why = "" if turn.get("lease") == "answers" else f" ({turn.get('lease')})"
+            return f"this controller stands by; {turn.get('leader') or 'nobody yet'} leads{why}"
         case "lapsed":
             return f"this controller led and writes nothing now: {turn.get('lease')}"
     return ""

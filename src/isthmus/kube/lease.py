@@ -30,6 +30,7 @@ __all__ = ["EPOCH", "Lease", "lease_document", "never_jumps", "record_of"]
 EPOCH = "isthmus.dev/epoch"
 """Annotation on a Lease: the number of its holder's term, which rises with each acquisition."""
 _WATCH_AGAIN = 30.0
+_ALLOW = "allow it (deploy/rbac.yaml has the rights), or run the one controller there is with --no-leader-election"
 _PART_OF = {"app.kubernetes.io/part-of": "isthmus"}
 
 
@@ -169,9 +170,10 @@ class Lease:
             self.failing = ""
 
     def _failed(self, error: KubeError) -> None:
+        text = f"{error}; {_ALLOW}" if isinstance(error, KubeForbidden) else str(error)
         if not self.failing:
-            self._log.warning("the lease cannot be used now", error=str(error))
-        self.failing = str(error)
+            self._log.warning("the lease cannot be used now, nothing is written without it", error=text)
+        self.failing = text
         self._seat = election.failed(self._seat, self._clock())
 
     async def _read(self) -> None:

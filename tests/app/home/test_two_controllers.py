@@ -31,7 +31,7 @@ def elected(home: Place, me: str) -> Elected:
 
 def lease(home: Place) -> dict[str, object]:
     """Return the Lease's spec, empty if there is none."""
-    found = (one for one in home.api.list("leases.coordination.k8s.io") if one["metadata"]["name"] == LEASE)
+    found = (one for one in home.api.list("Lease") if one["metadata"]["name"] == LEASE)
     return next((one["spec"] for one in found), {})
 
 
@@ -187,7 +187,7 @@ async def test_a_deleted_lease_changes_nothing(home: Place) -> None:
     async with two(home) as (one, other, _), home.controller(turn=elected(home, "c")) as third:
         await warm(home, third)
         term = one.turn.epoch
-        home.api.delete("leases.coordination.k8s.io", LEASE, "isthmus-system")
+        home.api.delete("Lease", LEASE, "isthmus-system")
         await until(lambda: lease(home).get("holderIdentity") == "a")
         await holds(lambda: one.turn.holds() and not other.turn.holds() and not third.turn.holds(), 3.0)
         assert one.turn.epoch == term
