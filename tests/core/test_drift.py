@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import given
@@ -159,3 +159,62 @@ def test_drift_is_only_where_the_wish_stood_still(passes: list[tuple[int | None,
             last = wanted
         elif wanted != last or wanted is None:
             last = None
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["moves", "goes", "is taken", "is bent", "is put back", "restart"]),
+        st.integers(1, 3),
+        st.integers(11, 13),
+    ),
+    max_size=25,
+)
+
+
+@given(STEPS, st.sampled_from(["alert", "ignore"]))
+def test_over_any_history_only_wishes_write(steps: list[tuple[str, int, int]], drift: str) -> None:
+    """Against a model of three values per route: what other hands left stays, what wishes moved goes."""
+    rig = Rig(device={"drift": drift})
+    wanted: dict[int, int] = {}
+    stands: dict[int, int] = {}
+    last: dict[int, int] = {}
+
+    def route(number: int, last: int) -> Route:
+        return Route(ip_network(f"10.244.{number}.0/24"), ip_address(f"192.0.2.{last}"), "eth0")
+
+    for what, number, end in steps:
+        if what == "moves":
+            wanted[number] = end
+            rig.put(node(f"n{number}", f"192.0.2.{end}", f"10.244.{number}.0/24"))
+        elif what == "goes":
+            wanted.pop(number, None)
+            rig.world.put_node("east", f"n{number}", None)
+        elif what == "is taken":
+            stands.pop(number, None)
+            rig.driver.lose(f"route 10.244.{number}.0/24")
+        elif what == "is bent" and number in stands:
+            stands[number] = 99
+            rig.driver.tamper(route(number, 99))
+        elif what == "is put back" and number in last:
+            stands[number] = last[number]
+            rig.driver.tamper(route(number, last[number]))
+        elif what == "restart":
+            recorded = rig.planner.recorded()
+            rig.planner = rig.fresh(remember=rig.planner)
+            rig.planner.remember(resource for resource, _ in recorded)
+        if not stands:
+            last.clear()
+        drifted = set()
+        for one in range(1, 4):
+            if one not in wanted:
+                stands.pop(one, None)
+                last.pop(one, None)
+            elif stands.get(one) != wanted[one] and last.get(one) == wanted[one]:
+                drifted.add(f"route 10.244.{one}.0/24")
+            else:
+                stands[one] = last[one] = wanted[one]
+        plan = rig.full()
+        rig.apply(plan)
+        assert rig.holds() == {one.identity: one for one in (route(n, end) for n, end in stands.items())}
+        assert {one.identity for one in plan.drifts} == drifted
+        assert {held.change.identity for held in plan.held} == (drifted if drift == "alert" else set())

@@ -89,6 +89,9 @@ async def examine(where: Sources, *, patience: float = PATIENCE) -> Examination:
                 fail("objects", str(error), "without them nothing can be said of devices and clusters")
             )
             checks.append(("this host", _bare_host))
+        except Exception as error:  # a bug of ours in reading must not cost what can be said without it
+            found.answers.append(fail("objects", f"could not be read: internal error: {error!r}", "report this"))
+            checks.append(("this host", _bare_host))
         else:
             checks += _checks(look, found)
             _explain_troubles(look, found)
