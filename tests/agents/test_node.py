@@ -108,6 +108,25 @@ async def test_it_realises_what_its_node_says(host: Host) -> None:
         await until(lambda: not host.disk.held)
 
 
+async def test_it_is_ready_once_it_knows_its_node(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not before the Node was read, not without one, and not when nothing proves any more that its watch lives."""
+    async with KubeClient(load(host.kubeconfig)) as client:
+        agent = NodeAgent("n1", client, host.driver, host.disk)
+        assert agent.unseen() == ["Node n1 has not been read yet"]
+        task = asyncio.create_task(agent.run())
+        try:
+            await until(lambda: agent.unseen() == ["the cluster has no Node n1 (is --node right?)"])
+            host.says(attached())
+            await until(lambda: not agent.unseen())
+            assert [value for family, _, value in agent.readings() if family.name == "isthmus_ready"] == [1.0]
+            monkeypatch.setattr("isthmus.agents.node.BLIND", -1.0)
+            assert "the watch of Node n1 is dead" in agent.unseen()[0]
+            assert not agent.ailments()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_restart_in_sync_writes_nothing(host: Host) -> None:
     """An agent that starts on a host as it should be changes nothing."""
     host.says(attached())

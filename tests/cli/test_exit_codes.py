@@ -50,6 +50,13 @@ def test_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
         assert "--help" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", [("controller",), ("agent", "node", "--node", "n1")])
+def test_a_wrong_address_to_listen_on(verb: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """It is wrong usage, with one that would be right."""
+    assert run(*verb, "--listen", "9441") == 64
+    assert "write for example 127.0.0.1:9441" in capsys.readouterr().err
+
+
 def test_plan_of_what_cannot_be_read(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A cluster that does not answer makes a plan end with 1, though nothing would change: nobody knows that."""
     arguments = ("plan", "--config", str(config), "--state", str(tmp_path / "state"))

@@ -96,9 +96,11 @@ class NodeAgent:
         if not informer.synced.is_set():
             return [f"Node {self.node} has not been read yet{why}"]
         age = time.monotonic() - informer.freshness
-        return [f"the watch of Node {self.node} is dead, nothing has been proved for {age:.0f} s{why}"] * (
-            age > BLIND
-        )
+        if age > BLIND:
+            return [f"the watch of Node {self.node} is dead, nothing has been proved for {age:.0f} s{why}"]
+        if informer.get(("", self.node)) is None:
+            return [f"the cluster has no Node {self.node} (is --node right?)"]
+        return []
 
     def readings(self) -> Iterator[metrics.Reading]:
         """Yield what is now."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from isthmus.errors import InputError
 from isthmus.telemetry import choose_format
 
 if TYPE_CHECKING:
@@ -144,4 +145,7 @@ def listen_option(port: int, flag: str = "--listen") -> Callable[[F], F]:
 def _address(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Address | None:
     from isthmus.web.address import Address
 
-    return Address.parse(value) if value else None
+    try:
+        return Address.parse(value) if value is not None else None
+    except InputError as error:
+        raise click.UsageError(str(error)) from error
