@@ -306,6 +306,7 @@ async def test_a_client_renews_its_certificate_by_itself(tmp_path: Path) -> None
         before = driver.credentials.certificate()
         driver._clock = lambda: datetime.now(UTC) + timedelta(hours=1.5)
         async with opened(driver):
+            drifting = asyncio.create_task(driver.drift())
             for _ in range(50):
                 if driver.credentials.certificate() != before:
                     break
@@ -313,6 +314,19 @@ async def test_a_client_renews_its_certificate_by_itself(tmp_path: Path) -> None
             after = driver.credentials.certificate()
             assert after.public_key() != before.public_key()
             assert (await driver.observe()).resources == {}
+            # The old one goes, as it does when it expires: who listens does not notice.
+            path = rig.state / "tls" / "clients.json"
+            await asyncio.sleep(0.3)
+            kept = path.read_text()
+            path.write_text(kept.replace(serial_text(before), "0" * 40))
+            await asyncio.sleep(1.2)
+            assert not drifting.done()
+            assert (await driver.observe()).resources == {}
+            path.write_text(kept)
+            await rig.stop()
+            with pytest.raises(DeviceUnreachable):
+                await asyncio.wait_for(drifting, 3)
+        await rig.start()
         listed = [issued.serial for issued in clients(rig.state)["controller"]]
         assert listed == [serial_text(before), serial_text(after)]
         driver._clock = lambda: datetime.now(UTC)

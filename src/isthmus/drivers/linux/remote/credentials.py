@@ -92,14 +92,10 @@ class Credentials:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
             context.load_verify_locations(self.folder / CA)
-            self.load_into(context)
+            context.load_cert_chain(self.folder / CLIENT)
         except (OSError, ssl.SSLError) as error:
             raise DeviceUnsupported(f"{self.folder}: the credentials cannot be used: {error.strerror}") from error
         return context
-
-    def load_into(self, context: ssl.SSLContext) -> None:
-        """Use what is on disk now for connections made from now on."""
-        context.load_cert_chain(self.folder / CLIENT)
 
     def store(self, requested: Requested, certificate: str, ca: str) -> None:
         """Keep what an enrolment brought; raise ``StateError`` or ``ValueError``."""

@@ -62,13 +62,22 @@ class _Open:
         self.hello = hello
         self.pulse = Pulse(exchange, hello)
         self.renewal: asyncio.Task[None] | None = None
+        self._before: list[Exchange] = []
+
+    async def go_on_with(self, fresh: Exchange) -> None:
+        """Ask by ``fresh`` from now on, without anybody who waits noticing: what it finds out, they hear as well."""
+        before, self.exchange = self.exchange, fresh
+        self._before.append(before)
+        fresh.lost.add_done_callback(lambda lost: before.lose(lost.result()))
+        await self.pulse.follow(fresh)
 
     async def close(self) -> None:
         if self.renewal is not None:
             self.renewal.cancel()
             await asyncio.gather(self.renewal, return_exceptions=True)
         await self.pulse.stop()
-        await self.exchange.close()
+        for exchange in (self.exchange, *self._before):
+            await exchange.close()
 
 
 class RemoteGateway:
@@ -124,7 +133,7 @@ class RemoteGateway:
         self._ipv6, self._announce = hello.ipv6, hello.announce
         self._open = _Open(exchange, hello)
         self._open.pulse.start()
-        self._open.renewal = asyncio.create_task(self._keep_renewed(exchange), name=f"renewal for {self._place}")
+        self._open.renewal = asyncio.create_task(self._keep_renewed(self._open), name=f"renewal for {self._place}")
 
     async def prepare(self) -> None:
         """Make the gateway ready to be written to, and those with an older epoch unable to."""
@@ -250,22 +259,23 @@ class RemoteGateway:
 
     # --- our certificate ----------------------------------------------------------------------------------------
 
-    async def _keep_renewed(self, exchange: Exchange) -> None:
+    async def _keep_renewed(self, opened: _Open) -> None:
         while True:
             try:
-                await self.renew_if_due(exchange)
+                await self._renew_if_due(opened)
             except (DeviceError, StateError, ValueError) as error:
                 self._log.warning("certificate not renewed", error=str(error))
             await asyncio.sleep(RENEWAL_LOOK)
 
-    async def renew_if_due(self, exchange: Exchange) -> bool:
-        """Replace our certificate once two thirds of its life are over; connections under way go on with the old one."""
+    async def _renew_if_due(self, opened: _Open) -> None:
+        """Replace our certificate once two thirds of its life are over, and connect anew with it."""
         certificate = await asyncio.to_thread(self.credentials.certificate)
         if not due(certificate, self._clock()):
-            return False
+            return
         requested = await asyncio.to_thread(Requested.new, common_name(certificate))
-        answer = await exchange.ask("POST", "/v1/renew", AskRenew(requested.csr), _enrolled, limit=HELLO)
+        answer = await opened.exchange.ask("POST", "/v1/renew", AskRenew(requested.csr), _enrolled, limit=HELLO)
         await asyncio.to_thread(self.credentials.renew, requested, answer.certificate)
-        self.credentials.load_into(exchange.context)
+        # Connections that are open know the old one only, and would end with it.
+        context = await asyncio.to_thread(self.credentials.context)
+        await opened.go_on_with(Exchange(self._url, self._place, context))
         self._log.info("certificate renewed")
-        return True

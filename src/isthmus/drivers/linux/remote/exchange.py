@@ -39,7 +39,6 @@ class Exchange:
     def __init__(self, url: str, place: str, context: ssl.SSLContext) -> None:
         self.url = url.rstrip("/")
         self.place = place
-        self.context = context
         self.lost: asyncio.Future[DeviceError] = asyncio.get_running_loop().create_future()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context, limit=8, keepalive_timeout=IDLE, ttl_dns_cache=10),

@@ -34,6 +34,12 @@ class Pulse:
         """Begin to listen."""
         self._task = asyncio.create_task(self._run(), name=f"pulse of {self._exchange.place}")
 
+    async def follow(self, exchange: Exchange) -> None:
+        """Listen by another exchange from now on."""
+        await self.stop()
+        self._exchange = exchange
+        self.start()
+
     async def stop(self) -> None:
         """Listen no more."""
         if self._task is not None:
