@@ -1,9 +1,10 @@
 """Plays plans: one as a story, or many with a table.
 
 python -m faults SEED                               tell the plan of chance that belongs to a seed
-python -m faults SEED --path P --steps N --faults "65:lost 80:crash-sent"     tell that very plan
+python -m faults SEED --path P --steps N --faults "65:lost,kube.list nodes#1:empty"   tell that very plan
 python -m faults run COUNT [--first N] [--jobs N]   play plans of chance
 python -m faults every [--path P] [--jobs N]        play every single fault at every point of one life
+python -m faults catch COUNT --mutant NAME          play until the bug that was made on purpose is found
 
 Ends with 1 if a law was broken. The order of sets follows the hash seed, so it is fixed first.
 """
@@ -33,7 +34,7 @@ def main() -> int:
             sys.executable, [sys.executable, "-m", "faults", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"}
         )
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__.partition("\n")[0])
-    parser.add_argument("what", help="a seed, run, or every")
+    parser.add_argument("what", help="a seed, run, every, or catch")
     parser.add_argument("count", nargs="?", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
@@ -46,6 +47,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.mutant:
         mutants.MUTANTS[options.mutant]()
+    if options.what == "catch":
+        return _catch(options)
     if options.what == "run":
         return _many(map(of_chance, range(options.first, options.first + options.count)), options.count, options)
     if options.what == "every":
@@ -53,8 +56,10 @@ def main() -> int:
         return _many(plans, len(plans), options)
     plan = of_chance(int(options.what))
     if options.faults is not None:
-        faults = (word.partition(":") for word in options.faults.split())
-        chosen = tuple(Fault(int(at), int(kind) if kind.isdigit() else kind) for at, _, kind in faults)
+        faults = (word.partition(":") for word in options.faults.split(",") if word)
+        chosen = tuple(
+            Fault(int(at) if at.isdigit() else at, int(kind) if kind.isdigit() else kind) for at, _, kind in faults
+        )
         plan = Plan(plan.seed, options.path or plan.path, chosen, options.steps or plan.steps)
     return _tell(plan)
 
@@ -69,6 +74,18 @@ def _tell(plan: Plan) -> int:
         f"well {verdict.cured:.0f} s after quiet"
     )
     return 0 if verdict.good else 1
+
+
+def _catch(options: argparse.Namespace) -> int:
+    """Play what found this mutant before, then plans of chance; end with 0 once it is found."""
+    known = [seed for seed in [mutants.FOUND_BY.get(options.mutant)] if seed is not None]
+    for played, seed in enumerate([*known, *range(options.count)], 1):
+        verdict = play(of_chance(seed))
+        if not verdict.good:
+            print(f"{options.mutant}: found by seed {seed}, plan number {played}: {verdict.wrongs[0][:200]}")
+            return 0
+    print(f"{options.mutant}: not found by {options.count} plans")
+    return 1
 
 
 def _many(plans: Iterable[Plan], count: int, options: argparse.Namespace) -> int:

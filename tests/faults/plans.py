@@ -21,11 +21,24 @@ CANONICAL = 7
 """The seed whose life the systematic plans are made of."""
 
 
+_READS = ("nodes", "services", "endpointslices", "namespaces")
+_WRONG_LISTS = ("empty", "failed", "stale", "unsent", "expired", "forbidden", "crash-after")
+_ENDS = ("expired", "cut", "frozen", "merged", "closed", "crash-before", "crash-after")
+
+
 def of_chance(seed: int) -> Plan:
-    """Return the plan that belongs to ``seed``: a few faults anywhere, or a storm of one kind."""
+    """Return the plan that belongs to ``seed``: none, a few faults anywhere, a storm of one kind, or a list that lies.
+
+    The last is two or three faults in one place, which chance alone would hardly meet: what a process knows is shaken (its
+    watch ends, or it dies), and the list by which it wants to find out is wrong.
+    """
     source = random.Random(f"plan {seed}")
     path = source.choice(PATHS)
     steps = source.randint(3, 12)
+    if source.random() < 0.05:
+        return Plan(seed, path, (), steps)
+    if source.random() < 0.25:
+        return Plan(seed, path, _lying(source), steps)
     if source.random() < 0.15:
         first, kind = source.randrange(_POINTS), source.randrange(1000)
         faults = [Fault(at, kind) for at in range(first, first + source.randint(5, _STORM))]
@@ -34,7 +47,17 @@ def of_chance(seed: int) -> Plan:
             Fault(int(source.random() ** 1.3 * _POINTS), source.randrange(1000))
             for _ in range(source.randint(1, _MOST_FAULTS))
         ]
-    return Plan(seed, path, tuple(sorted(faults, key=lambda fault: fault.at)), steps)
+    return Plan(seed, path, tuple(sorted(faults, key=str)), steps)
+
+
+def _lying(source: random.Random) -> tuple[Fault, ...]:
+    kind, wrong = source.choice(_READS[:3]), source.choice(_WRONG_LISTS)
+    faults = [Fault(f"kube.event {kind}#{source.randint(0, 3)}", source.choice(_ENDS))]
+    if source.random() < 0.3:
+        faults.append(Fault(source.randrange(_POINTS), "crash-before"))
+    turn = source.randint(0, 2)
+    faults += [Fault(f"kube.{how} {kind}#{turn}", wrong) for how in ("list", "stream")]
+    return tuple(faults)
 
 
 def systematic(path: str, seed: int = CANONICAL, steps: int = 8) -> Iterator[Plan]:

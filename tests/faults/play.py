@@ -32,6 +32,9 @@ from isthmus.errors import IsthmusError
 
 PATIENCE = 900.0
 """Seconds of quiet after which everything must have come right: the slowest cure is the resync, after 300."""
+PROMPT = 150.0
+"""The same where nothing struck that only the resync cures: a device that said no, a clock that was wrong."""
+_SLOW = ("refused", "clock-ahead", "clock-behind")
 STILL = 15.0
 """Seconds for which nobody may write once all is well."""
 _GRACE = 6.0
@@ -49,7 +52,8 @@ class Plan:
     steps: int = 8
 
     def __str__(self) -> str:
-        return f"seed {self.seed}, path {self.path}, faults {' '.join(map(str, self.faults)) or 'none'}"
+        faults = ",".join(map(str, self.faults))
+        return f'seed {self.seed}, path {self.path}, faults "{faults}"'
 
 
 @dataclass
@@ -161,7 +165,7 @@ class _Run:
 
     async def _controlled(self, process: Process) -> None:
         state = Disk(self.outside.connection, self.seam, self._remembered)
-        clusters_module.client = lambda kind: SimClient(self.outside.api, self.seam)
+        clusters_module.client = lambda kind, may_write: SimClient(self.outside.api, self.seam, may_write)
         controller_module._TELL = _STATUS_EVERY
         controller = Controller(
             Path("/configuration"),
@@ -209,6 +213,11 @@ class _Run:
             if not amiss:
                 self.verdict.cured = CLOCK.monotonic() - began
                 self._say("world  all is well")
+                slow = [kind for kind in self.seam.struck if kind.endswith(_SLOW)]
+                if self.verdict.cured > PROMPT and not slow:
+                    self.judge.wrong(
+                        f"well only after {self.verdict.cured:.0f} s, and nothing struck that takes so long"
+                    )
                 return
         raise _Hopeless(f"not well after {PATIENCE:.0f} s: " + "; ".join(amiss))
 

@@ -36,9 +36,12 @@ PAUSE = 40.0
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that goes wrong at point number ``at``: a kind by name, or a number that picks one of those on offer."""
+    """One thing that goes wrong: a kind by name, or a number that picks one of those on offer.
 
-    at: int
+    ``at`` is the number of a point, or a point's name and the how many-eth of that name: ``kube.get list nodes#1``.
+    """
+
+    at: int | str
     kind: str | int
 
     def __str__(self) -> str:
@@ -104,15 +107,11 @@ class Seam:
         self.names: list[tuple[str, tuple[str, ...]]] = []
         self.struck: Counter[str] = Counter()
         self._faults = {fault.at: fault for fault in faults}
+        self._named: Counter[str] = Counter()
         self.source = source
         self.tell = tell
         self.record = False
         self.waiting = 0
-
-    @property
-    def left(self) -> bool:
-        """Say whether some fault has not struck yet."""
-        return any(at >= self.count for at in self._faults)
 
     def forget(self) -> None:
         """Let nothing fail from here on."""
@@ -123,7 +122,9 @@ class Seam:
         number, self.count = self.count, self.count + 1
         if self.record:
             self.names.append((name, offered))
-        fault = self._faults.pop(number, None)
+        turn = f"{name}#{self._named[name]}"
+        self._named[name] += 1
+        fault = self._faults.pop(number, None) or self._faults.pop(turn, None)
         if fault is None:
             return ""
         if isinstance(fault.kind, int):

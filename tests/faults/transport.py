@@ -34,8 +34,8 @@ _BOOKMARKS = 60.0
 class SimClient(KubeClient):
     """The product's client on top of the simulated API."""
 
-    def __init__(self, api: Api, seam: Seam) -> None:
-        super().__init__(Connection(server="http://127.0.0.1:1", name="sim"))
+    def __init__(self, api: Api, seam: Seam, may_write: Callable[[Any, str], bool] = lambda kind, name: True) -> None:
+        super().__init__(Connection(server="http://127.0.0.1:1", name="sim"), may_write=may_write)
         self._transport = SimTransport(api, seam)  # type: ignore[assignment]
 
 
@@ -83,7 +83,9 @@ class SimTransport:
             "throttled": refused(429, "TooManyRequests", "3"),
             "failed": refused(500, "InternalError"),
         }
+        name = f"kube.{ask.method.lower()} {ask.what}"
         if ask.method == "GET" and place.kind and not place.name:
+            name = f"kube.list {place.kind}"
             trouble |= {
                 "expired": refused(410, "Expired"),
                 "stale": lambda: self._stale(ask, place),
@@ -93,7 +95,7 @@ class SimTransport:
         if ask.method in ("PATCH", "POST", "PUT"):
             trouble |= {"conflict": refused(409, "Conflict")}
         try:
-            found: bytes = await self.seam.call(f"kube.{ask.method.lower()} {ask.what}", effect, trouble)
+            found: bytes = await self.seam.call(name, effect, trouble)
         except KubeError as error:
             await self.seam.late(getattr(error, "late", 0.0))
             raise
@@ -149,6 +151,9 @@ class SimTransport:
                 raise KubeExpired(f"{ask.what}: 410 Expired")
             return Stream(self.api, self.seam, place.kind, version, initial, float(ask.query["timeoutSeconds"]))
 
+        def empty() -> Stream:
+            return Stream(self.api, self.seam, place.kind, 0, initial, float(ask.query["timeoutSeconds"]), empty=True)
+
         def raising(error: KubeError) -> Callable[[], Stream]:
             def act() -> Stream:
                 raise error
@@ -166,7 +171,10 @@ class SimTransport:
             "failed": raising(KubeError(f"{ask.what}: 500", status=500)),
             "frozen": frozen,
         }
-        stream: Stream = await self.seam.call(f"kube.watch {ask.what}", effect, trouble)
+        if initial and self.api.streams:
+            trouble["empty"] = empty
+        name = f"kube.{'stream' if initial else 'watch'} {place.kind}"
+        stream: Stream = await self.seam.call(name, effect, trouble)
         self.api.changed.append(stream.some)
         try:
             yield stream
@@ -177,7 +185,9 @@ class SimTransport:
 class Stream:
     """An open watch's answer: the little of aiohttp's response that a watch reads."""
 
-    def __init__(self, api: Api, seam: Seam, kind: str, version: int, initial: bool, life: float) -> None:
+    def __init__(
+        self, api: Api, seam: Seam, kind: str, version: int, initial: bool, life: float, *, empty: bool = False
+    ) -> None:
         self.content = self
         self.some = asyncio.Event()
         self.frozen = False
@@ -187,13 +197,13 @@ class Stream:
         self._version = version
         self._ended = False
         self._end = asyncio.get_running_loop().time() + life
-        self._first = self._snapshot() if initial else b""
+        self._first = self._snapshot(empty=empty) if initial else b""
         self._opened = asyncio.get_running_loop().time()
         self.some.set()
 
-    def _snapshot(self) -> bytes:
+    def _snapshot(self, *, empty: bool) -> bytes:
         self._version = self._api.version
-        lines = [_line("ADDED", one.raw) for _, one in sorted(self._api.objects[self._kind].items())]
+        lines = [] if empty else [_line("ADDED", one.raw) for _, one in sorted(self._api.objects[self._kind].items())]
         lines.append(_line("BOOKMARK", self._mark(_ENDS)))
         return b"".join(lines)
 

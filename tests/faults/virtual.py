@@ -41,6 +41,12 @@ class Clock:
 
 
 CLOCK = Clock()
+_CLOCKS = {
+    "time": CLOCK.wall,
+    "monotonic": CLOCK.monotonic,
+    "perf_counter": CLOCK.monotonic,
+    "clock_gettime": lambda which: CLOCK.monotonic(),
+}
 _monotonic, _wall = time.monotonic, time.time
 _installed = False
 
@@ -73,7 +79,7 @@ def install() -> None:
 def _rewire(module: ModuleType) -> None:
     for word, value in list(vars(module).items()):
         if value is time:
-            setattr(module, word, SimpleNamespace(**{**vars(time), "time": CLOCK.wall, "monotonic": CLOCK.monotonic}))
+            setattr(module, word, SimpleNamespace(**{**vars(time), **_CLOCKS}))
         elif value is random:
             # ``random.Random()`` without a seed asks the system; here it asks the plan's own source.
             seeded = {"Random": lambda seed=None: random.Random(random.random() if seed is None else seed)}

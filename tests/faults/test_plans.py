@@ -1,0 +1,60 @@
+"""Whatever fails, and wherever, in the end the gateway holds what it should; on the way nothing goes that was wanted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from faults.playing import faults
+
+CASES = {
+    "a state kept while a plan was under way": ("86", "direct", "", "9"),
+    "a first list of endpoints that shows nothing": ("520", "flannel", "kube.list endpointslices#0:empty", "7"),
+    "a streamed first list of nodes that shows nothing": ("3", "auto", "kube.stream nodes#0:empty", "5"),
+    "a dead controller, and a list of nodes that shows nothing": (
+        "7",
+        "direct",
+        "60:crash-before,kube.list nodes#1:empty,kube.stream nodes#1:empty",
+        "8",
+    ),
+    "a clock that is an hour behind while flannel's pod CIDR is given": (
+        "168",
+        "flannel",
+        "kube.stream nodes#0:clock-behind,kube.list nodes#0:clock-behind",
+        "12",
+    ),
+    "a gateway that reboots to an old configuration in the middle of a plan": ("11", "overlay", "70:reboot-old", "8"),
+    "a disk that is full when an address is claimed": ("4", "direct", "state.insert_claim#0:full", "8"),
+    "a claim whose reply nobody gets": ("4", "overlay", "state.insert_claim#1:crash-sent", "8"),
+    "a controller that is stopped in the middle of a list": ("9", "overlay", "kube.list services#0:pause-sent", "8"),
+}
+"""Seed, path, faults, steps. What went wrong once, and what must never."""
+
+
+def test_plans_of_chance_come_right() -> None:
+    """Sixty plans with some two hundred failures: every law holds."""
+    ended = faults("run", "60", "--jobs", "2", "--json")
+    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    assert found["wrong"] == []
+    assert found["played"] == 60
+    assert sum(found["struck"].values()) > 150
+    assert len(found["struck"]) > 50, "many kinds of failure at many kinds of points"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_case(name: str) -> None:
+    """What was found by a plan once stays mended."""
+    seed, path, chosen, steps = CASES[name]
+    ended = faults(seed, "--path", path, "--faults", chosen, "--steps", steps)
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-2000:]
+    if chosen:
+        assert "FAULT" in ended.stdout, "the fault struck"
+
+
+def test_a_plan_is_the_same_each_time() -> None:
+    """A seed tells one story, so that what was found can be looked at."""
+    first, second = faults("5"), faults("5")
+    assert first.stdout == second.stdout
+    assert first.stdout.count("\n") > 10
