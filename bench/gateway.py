@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from bench.world import DEVICE, GATEWAY, UNDERLAY
 from isthmus.core.planner import DevicePlanner
 from isthmus.core.world import World
+from isthmus.drivers.base import Outcome
 from isthmus.drivers.linux.driver import LinuxDriver
 from isthmus.loop.device import DeviceWorker, Recorded
+from isthmus.model.plan import Change
 
 _PATIENCE = 30.0
 
@@ -61,7 +63,7 @@ class Gateway:
     """A worker over ``world``; ``async with`` starts it and waits until it has looked once."""
 
     def __init__(self, world: World) -> None:
-        self.driver = LinuxDriver("bench")
+        self.driver = _Timed("bench")
         self._passed = asyncio.Event()
         planner = DevicePlanner(world, DEVICE, self.driver.adapt)
         planner.allow_deletes = True
@@ -89,9 +91,20 @@ class Gateway:
                     raise RuntimeError(self.worker.status.error)
 
     async def seconds_to_sync(self) -> float:
-        """Have everything looked at and return how long it takes to the last acknowledgement."""
+        """Have everything looked at and return how long it takes to the last acknowledgement; all must be in sync then."""
         self._passed.clear()
         began = time.perf_counter()
         self.worker.look_at_everything()
         await self.in_sync()
-        return time.perf_counter() - began
+        return self.driver.acknowledged - began
+
+
+class _Timed(LinuxDriver):
+    """The driver, which remembers when the kernel last acknowledged something."""
+
+    acknowledged = 0.0
+
+    async def apply(self, changes: Sequence[Change]) -> AsyncIterator[Outcome]:
+        async for outcome in super().apply(changes):
+            self.acknowledged = time.perf_counter()
+            yield outcome

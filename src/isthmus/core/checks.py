@@ -6,7 +6,7 @@ named; the rest of the cluster goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import msgspec
 
@@ -130,14 +130,8 @@ def _clash(ground: Ground, network: IPNetwork) -> tuple[IPInterface, Interface] 
     return next(
         (
             (own, interface)
-            for own, interface in _own_subnets(ground)
+            for own, interface in ground.subnets
             if own.version == network.version and own.network.overlaps(network)
         ),
         None,
     )
-
-
-def _own_subnets(ground: Ground) -> Iterator[tuple[IPInterface, Interface]]:
-    for interface in ground.facts.interfaces:
-        if not interface.ours:
-            yield from ((own, interface) for own in interface.addresses if own.network.prefixlen < own.max_prefixlen)

@@ -44,6 +44,7 @@ def grounds(
         if ground is None or ground.link is not link or ground.device is not kind or ground.facts is not facts:
             ground = Ground(world, link, kind, facts)
         ground.found_ends.clear()
+        ground.found_tunnel.clear()
         found[link.metadata.name] = ground
     return found
 

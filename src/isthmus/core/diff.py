@@ -35,7 +35,7 @@ def compare(
     if wanted is None or verdict is None:
         return None if observed is None else Change("delete", identity, observed, None)
     if observed is None:
-        holder = holder_of(wanted, foreign)
+        holder = holder_of(identity, wanted, foreign)
         if holder is not None:
             return Conflict(identity, wanted.describe(), holder, verdict.scopes)
         return Change("create", identity, None, wanted, verdict.scopes)
@@ -47,11 +47,11 @@ def compare(
     return Change("update", identity, observed, wanted, verdict.scopes)
 
 
-def holder_of(wanted: AnyResource, foreign: Mapping[str, str]) -> str | None:
+def holder_of(identity: str, wanted: AnyResource, foreign: Mapping[str, str]) -> str | None:
     """Return which foreign thing stands where ``wanted`` should, or none; only asked while nothing of ours stands there."""
     if not foreign:
         return None
-    holder = foreign.get(wanted.identity)
+    holder = foreign.get(identity)
     if holder is None and isinstance(wanted, Tunnel):
         holder = foreign.get(_vxlan(wanted))
     return holder

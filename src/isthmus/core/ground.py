@@ -14,7 +14,7 @@ from isthmus.core.world import ClusterView, World
 from isthmus.model.facts import DeviceFacts, Interface, NodeFacts
 from isthmus.model.kinds import ClusterLink, EdgeDevice
 from isthmus.model.plan import Refusal, Scope
-from isthmus.model.resources import AnyResource, IPAddress, IPInterface
+from isthmus.model.resources import AnyResource, IPAddress, IPInterface, Tunnel
 
 DEVICE_LABEL = "isthmus.dev/device"
 """Label on the Node objects that stand for devices; they are no members of anything."""
@@ -27,7 +27,8 @@ VXLAN_OVERHEAD = {4: 50, 6: 70}
 class Ground:
     """One link on one device: what it found out once it does not look up again.
 
-    ``found_ends`` rests on the cluster's nodes and holds for one pass; the rest for as long as link, device and facts do.
+    ``found_ends`` and ``found_tunnel`` (empty, or one) rest on the cluster's nodes and hold for one pass; the rest for as
+    long as link, device and facts do.
     """
 
     world: World
@@ -35,6 +36,7 @@ class Ground:
     device: EdgeDevice
     facts: DeviceFacts
     found_ends: dict[int, tuple[IPAddress, Interface] | None] = field(default_factory=dict, compare=False)
+    found_tunnel: list[Tunnel | None] = field(default_factory=list, compare=False)
 
     @property
     def cluster(self) -> ClusterView:

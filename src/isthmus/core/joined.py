@@ -55,10 +55,7 @@ class JoinedNodes:
     def _contenders(self, touched: Collection[str]) -> set[Scope]:
         found: set[Scope] = set()
         for identity in touched:
-            verdict = self._wishes.verdict(identity)
-            if verdict is not None:
-                found.update(verdict.scopes)
-                found.update(wish.scope for wish in verdict.losers)
+            found.update(self._wishes.scopes_at(identity))
         return {scope for scope in found if scope.kind == "node"}
 
     def _versions(self, node: Scope, out: Collection[str]) -> frozenset[int]:

@@ -7,6 +7,9 @@ should go. *Absent*: the configuration does not name it any more, which looks li
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 from isthmus.core.desire import path_of
 from isthmus.core.world import World
 from isthmus.model.kinds import ClusterLink
@@ -40,6 +43,16 @@ class Known:
             return True
         view = self._world.view(link.spec.cluster)
         return view.stranger is not None or not view.pending.isdisjoint(_NEEDED[scope.kind])
+
+    def states(self) -> Callable[[str, str], tuple[bool, bool]]:
+        """Return what answers, for one pass, whether scopes of a kind and link are unread, and whether their end is ordered."""
+
+        @cache
+        def state(kind: str, link: str) -> tuple[bool, bool]:
+            any_of_them = Scope(kind, link)  # type: ignore[arg-type]
+            return self.unread(any_of_them), self.ordered(any_of_them)
+
+        return state
 
     def doubt(self, scope: Scope) -> str | None:
         """Return why a thing that ``scope`` does not want now may be wanted all the same, or none."""

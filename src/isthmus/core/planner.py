@@ -11,7 +11,8 @@ that moves, all of the link is asked.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cache
 
 from isthmus.core import adopt, guard
 from isthmus.core.adapted import Adapt
@@ -57,6 +58,7 @@ class DevicePlanner(Findings):
         self._adapt = adapt
         self._others: Mapping[str, str] = {}
         self._grounds: dict[str, Ground] = {}
+        self._state = self.known.states()
         self._bases: dict[str, tuple[object, ...]] = {}
         self._skipped: dict[tuple[str, str], set[Scope]] = {}
 
@@ -173,6 +175,7 @@ class DevicePlanner(Findings):
         """Ask ``scopes``, add to them what else had to be asked, and return the identities that may have moved."""
         self._others = adopt.left(self.foreign, self.adoptions.standing(self.world.devices.get(self.device)))
         ground = self._grounds = grounds(self.world, self.device, self.facts, self._grounds)
+        self._state = self.known.states()
         touched: set[str] = set()
         scopes |= self._readable()
         scopes |= {Scope("link", link) for link in {scope.link for scope in scopes}}
@@ -192,12 +195,13 @@ class DevicePlanner(Findings):
         return touched
 
     def _ask_one(self, scope: Scope, ground: Ground | None, now: float) -> set[str]:
-        if self.known.unread(scope):
+        unread, ended = self._state(scope.kind, scope.link)
+        if unread:
             # Not knowing is no wish: what stands, stands. The scope is asked as soon as it can be read.
             self._skipped.setdefault((scope.kind, scope.link), set()).add(scope)
             self.rechecks.pop(scope, None)
             return set()
-        if ground is not None and self.known.ordered(scope):
+        if ended:
             ground = None
 
         def joined(node: str, version: int) -> bool:
@@ -223,10 +227,10 @@ class DevicePlanner(Findings):
             self.rechecks.pop(scope, None)
         else:
             self.rechecks[scope] = found.recheck
-        touched = set(self.wishes.of(scope))
+        before = self.wishes.of(scope)
         if ground is None or path_of(self.world, ground.link) is not None:
             self.wishes.replace(scope, found.resources, found.order)
-        return touched | self.wishes.of(scope).keys()
+        return before.keys() | self.wishes.of(scope).keys()
 
     def _readable(self) -> set[Scope]:
         """Return the scopes that could not be asked when they were dirty and can be asked now."""
@@ -271,7 +275,7 @@ class DevicePlanner(Findings):
             link = stands_on(resource)
             if link is not None and link not in missing:
                 missing[link] = self._missing(link) is not None
-            if (link is not None and missing[link]) or holder_of(resource, self._others) is not None:
+            if (link is not None and missing[link]) or holder_of(identity, resource, self._others) is not None:
                 out.add(identity)
         return out
 
@@ -281,7 +285,7 @@ class DevicePlanner(Findings):
         verdict = self.wishes.verdict(identity)
         if verdict is None or identity in self.observed:
             return None
-        holder = holder_of(verdict.resource, self._others)
+        holder = holder_of(identity, verdict.resource, self._others)
         return self._adapt({identity: verdict.resource}).refused.get(identity) if holder is None else holder
 
     # --- comparing ----------------------------------------------------------------------------------------------
@@ -292,6 +296,7 @@ class DevicePlanner(Findings):
         spelled = self._adapt(wanted)
         changes: list[Change] = []
         waiting: list[Held] = []
+        missing = cache(self._missing)
         policy = answer(self.world.devices.get(self.device), repair=self.repair_drift)
         for identity in identities:
             verdict = verdicts[identity]
@@ -324,7 +329,7 @@ class DevicePlanner(Findings):
             if isinstance(step, Conflict):
                 conflicts.append(step)
             elif step is not None:
-                premature = self._premature(step.resource) if step.action == "create" else None
+                premature = self._premature(step.resource, missing) if step.action == "create" else None
                 if premature is None:
                     changes.append(step)
                 else:
@@ -359,10 +364,10 @@ class DevicePlanner(Findings):
         elif left := tuple(scope for scope in scopes if not self.known.ordered(scope)):
             self.owners[identity] = left
 
-    def _premature(self, resource: AnyResource) -> str | None:
+    def _premature(self, resource: AnyResource, missing: Callable[[str], str | None]) -> str | None:
         """Return why ``resource`` must not be made yet although nothing stands in its own place, or none."""
         link = stands_on(resource)
-        if link is not None and (holder := self._missing(link)) is not None:
+        if link is not None and (holder := missing(link)) is not None:
             return f"there is no {link} to put it on: {holder}"
         if (holder := self._taken(resource)) is not None:
             return f"its address is not ours to serve: {holder}"

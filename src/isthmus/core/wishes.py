@@ -7,7 +7,7 @@ as soon as the winner leaves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
@@ -83,6 +83,11 @@ class Wishes:
             tuple(wish.scope for wish in wishes if wish.resource == first.resource),
             tuple(wish for wish in wishes if wish.resource != first.resource),
         )
+
+    def scopes_at(self, identity: str) -> Collection[Scope]:
+        """Return every scope that wants ``identity``, whether it has its way or not."""
+        found = self._by_identity.get(identity, {})
+        return (found.scope,) if isinstance(found, Wish) else found.keys()
 
     def grants(self, identity: str, scope: Scope) -> bool:
         """Say whether ``scope`` has its way at ``identity``: alone, first, or with a wish equal to the first."""

@@ -18,7 +18,7 @@ Action: TypeAlias = Literal["create", "update", "delete"]
 Answer: TypeAlias = Literal["repair", "alert", "ignore"]
 
 
-class Scope(msgspec.Struct, frozen=True, order=True):
+class Scope(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """The key a resource comes from: the unit of recompute and of fault isolation.
 
     ``kind`` is ``link``, ``node`` or ``service``; ``link`` the ClusterLink; ``name`` the node's name or
@@ -31,9 +31,6 @@ class Scope(msgspec.Struct, frozen=True, order=True):
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.kind, self.link, self.name) if part)
-
-    def __hash__(self) -> int:
-        return hash((self.kind, self.link, self.name))
 
 
 class Change(msgspec.Struct, frozen=True):

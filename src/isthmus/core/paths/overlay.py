@@ -36,6 +36,12 @@ def device_mac(ground: Ground) -> str:
 
 def device_tunnel(ground: Ground) -> Tunnel | None:
     """Return the device's tunnel end, or none while it has no address to end a tunnel on; IPv4 goes first."""
+    if not ground.found_tunnel:
+        ground.found_tunnel.append(_find_tunnel(ground))
+    return ground.found_tunnel[0]
+
+
+def _find_tunnel(ground: Ground) -> Tunnel | None:
     assert ground.link.spec.overlay is not None, "the path overlay needs its network; the configuration was checked"
     end = ground.tunnel_end(4) or ground.tunnel_end(6)
     if end is None:

@@ -53,7 +53,7 @@ def adapt(desired: Mapping[str, AnyResource], *, ipv6: bool, announce: Sequence[
         except _Refused as error:
             refused[identity] = str(error)
         else:
-            resources[spelled.identity] = spelled
+            resources[identity if spelled is resource else spelled.identity] = spelled
     return Adapted(resources, refused)
 
 
