@@ -45,7 +45,7 @@ class Known:
         return view.stranger is not None or not view.pending.isdisjoint(_NEEDED[scope.kind])
 
     def states(self) -> Callable[[str, str], tuple[bool, bool]]:
-        """Return what answers, for one pass, whether scopes of a kind and link are unread, and whether their end is ordered."""
+        """Return what tells, for one pass, of the scopes of a kind and link: are they unread, is their end ordered."""
 
         @cache
         def state(kind: str, link: str) -> tuple[bool, bool]:

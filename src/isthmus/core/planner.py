@@ -187,9 +187,8 @@ class DevicePlanner(Findings):
         for scope in nodes:
             touched |= self._ask_one(scope, ground.get(scope.link), now)
         for node in self.joined.update(nodes, touched, self._barred):
-            if node.link in ground:
-                view = ground[node.link].cluster
-                scopes |= {Scope("service", node.link, "/".join(key)) for key in view.services_on(node.name)}
+            on_it = ground[node.link].cluster.services_on(node.name) if node.link in ground else ()
+            scopes |= {Scope("service", node.link, "/".join(key)) for key in on_it}
         for scope in [scope for scope in scopes if scope.kind == "service"]:
             touched |= self._ask_one(scope, ground.get(scope.link), now)
         return touched
@@ -212,10 +211,8 @@ class DevicePlanner(Findings):
         except Exception as error:
             # A bug of ours, found by one object: that object says so, keeps what it had, and hurts nobody else.
             self.crashes[scope] = error
-            text = f"{scope}: internal error: {error!r}"
-            self.refusals[scope] = (
-                Refusal(scope, "InternalError", text, "what it had stands; report this, with the log"),
-            )
+            remedy = "what it had stands; report this, with the log"
+            self.refusals[scope] = (Refusal(scope, "InternalError", f"{scope}: internal error: {error!r}", remedy),)
             self.rechecks.pop(scope, None)
             return set(self.wishes.of(scope))
         self.crashes.pop(scope, None)
