@@ -27,7 +27,7 @@ from isthmus.loop.duties.service import Service, Taken
 from isthmus.loop.duties.standin import StandIn
 from isthmus.model.kinds import VirtualIP
 from isthmus.model.plan import Change, Plan, Scope
-from isthmus.model.resources import AnyResource, VirtualServer
+from isthmus.model.resources import AnyResource, VirtualAddress, VirtualServer
 from isthmus.registry.orders import spend_order
 
 __all__ = ["Applied", "Applying"]
@@ -70,6 +70,7 @@ class Applying:
                 yield Applied(plan.device, None, "failed", str(error))
             finally:
                 await self._write_down(plan.device)
+            self._say_what_lapses(plan)
         for device in self._look.planners.keys() - {plan.device for plan in plans}:
             self._look.plan(device)  # whether a Service is served depends on the other devices, too
         await self._tell_clusters()
@@ -149,6 +150,19 @@ class Applying:
             await self._applied.save(device, planner.recorded())
         except IsthmusError as error:
             self.notes.append(f"device {device}: what stands there now is not written down: {error}")
+
+    def _say_what_lapses(self, plan: Plan) -> None:
+        """Say which VIPs go again as soon as this command ends: those that somebody must refresh, where nobody does."""
+        kind = self._look.world.devices[plan.device]
+        if kind.spec.driver != "linux" or kind.spec.linux.agent is not None:
+            return  # an agent refreshes them
+        planned = (change.after for change in plan.changes)
+        found = sorted(str(one.address) for one in planned if isinstance(one, VirtualAddress) and one.lapses)
+        if found:
+            self.notes.append(
+                f"device {plan.device}: VIP {', '.join(found)} is shared with another device, and lapses within seconds "
+                "unless a controller or an agent refreshes it"
+            )
 
     # --- in the clusters ----------------------------------------------------------------------------------------
 
