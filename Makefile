@@ -4,7 +4,7 @@ SHELL := /bin/bash
 # An ordinary user's PATH on Debian lacks sbin, where nft, ip and bridge live.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help setup demo test fast packets lint lab docs clean
+.PHONY: help setup demo test fast packets lint lab docs bench faults mutants clean
 
 help: ## list the jobs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,15 @@ lab: setup ## the lab with a prompt inside; leaving it removes every trace
 
 docs: setup ## write the generated reference pages anew
 	.venv/bin/python scripts/generate_docs.py
+
+bench: setup ## time the main promises against references of the same run; BENCH=name picks one
+	@scripts/bench.sh $(BENCH)
+
+faults: setup ## crash, cut and starve the controller on virtual time; COUNT=10000 fault plans
+	@scripts/faults.sh $(COUNT)
+
+mutants: setup ## plant known bugs one at a time and see the tests fail; MUTANT=name picks one
+	@PYTHONPATH=tests .venv/bin/python -m mutants.run $(MUTANT)
 
 clean: ## remove what the jobs above left in the checkout, .venv included
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

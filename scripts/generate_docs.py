@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from reference import code, commands, figures, kinds, marks, spoken
+from reference import code, commands, failures, figures, kinds, marks, spoken
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference"
 PAGES = {
@@ -21,6 +21,7 @@ PAGES = {
     "metrics.md": figures.page,
     "errors.md": code.errors_page,
     "resources.md": code.resources_page,
+    "failures.md": failures.page,
 }
 NOTE = "<!-- Made from the code by `make docs`; edit the code, not this page. -->\n\n"
 

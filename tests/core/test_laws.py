@@ -73,6 +73,14 @@ def _suspect_and_empty(rig: Rig) -> None:
     rig.world.view("east").suspect["services"] = "an empty list after a full one"
 
 
+def _not_yet(rig: Rig, kind: str) -> None:
+    """Have one kind be as it is right after a start: nothing of it is there, and nobody has read it."""
+    view = rig.world.view("east")
+    for namespace, name in list(view.keys(kind)):
+        rig.world.put("east", kind, (namespace, name), None)
+    view.pending.add(kind)
+
+
 IGNORANCE: dict[str, Callable[[Rig], object]] = {
     "configuration in doubt": lambda rig: setattr(rig.world, "config_doubt", "half a file"),
     "cluster never read": _forget_cluster,
@@ -89,6 +97,8 @@ IGNORANCE: dict[str, Callable[[Rig], object]] = {
     ),
     "nodes unread": lambda rig: rig.world.view("east").pending.add("nodes"),
     "slices unread": lambda rig: rig.world.view("east").pending.add("endpointslices"),
+    "slices not read yet": lambda rig: _not_yet(rig, "endpointslices"),
+    "nodes not read yet": lambda rig: _not_yet(rig, "nodes"),
 }
 
 
