@@ -107,6 +107,53 @@ def test_a_turn_that_ends_within_a_plan_ends_the_plan() -> None:
     ]
 
 
+def test_a_turn_begins_with_a_look_at_everything() -> None:
+    """What the last writer did in its last moment, unseen by the standby, is seen before anything is written."""
+    rig = small()
+    turn = Turn()
+    bench = _bench(rig, turn)
+
+    async def tell(bench: Bench) -> None:
+        async with bench.running():
+            await bench.until(lambda: len(bench.passes) > 0)
+            rig.settle()  # the last writer's work, of which nobody has told us
+            observes, writes = rig.driver.observes, rig.driver.writes
+            turn.now = True
+            bench.put(node("n2", "192.0.2.12", "10.244.2.0/24"))
+            await bench.settled()
+            assert rig.driver.observes > observes
+            assert rig.driver.writes == writes + 1, "the new node, and nothing that stood already"
+            assert [change.identity for change in rig.driver.log[-1:]] == ["route 10.244.2.0/24"]
+
+    assert events(story(tell, bench), "drift found") == []
+
+
+def test_a_turn_that_begins_within_a_look_waits_for_the_next() -> None:
+    """A look that began before the turn is no ground to write on."""
+    rig = small()
+    turn = Turn()
+    bench = _bench(rig, turn)
+    observe = rig.driver.observe
+
+    async def observing(identities: Any = None) -> Any:
+        found = await observe(identities)
+        if len(bench.passes) == 1 and not turn.now:
+            turn.now = True
+            rig.settle()  # done by the last writer after we had looked
+        return found
+
+    rig.driver.observe = observing  # type: ignore[method-assign]
+
+    async def tell(bench: Bench) -> None:
+        async with bench.running():
+            await bench.until(lambda: len(bench.passes) > 0)
+            bench.worker.look_at_everything()
+            await bench.settled()
+            assert bench.worker.status.writes == 0
+
+    story(tell, bench)
+
+
 def _recorded(rig: Rig) -> Remembered:
     rig.settle()
     recorded = [(one, rig.planner.owners.get(identity, ())) for identity, one in rig.driver.resources.items()]

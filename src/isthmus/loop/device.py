@@ -180,7 +180,8 @@ class DeviceWorker:
     async def _pass(self, keys: set[Scope | Whole]) -> None:
         now = self._clock()
         scopes = {key for key in keys if isinstance(key, Scope)} | set(self.planner.due(now))
-        whole = Whole.EVERYTHING in keys
+        # The first pass of a turn looks at everything: what was seen before it may be older than the last writer's work.
+        whole = Whole.EVERYTHING in keys or (self._followed and self._tenure.holds())
         if Whole.DUE in keys:
             self._recheck_at = None
         before = self.planner.observed if whole else {}
@@ -205,7 +206,7 @@ class DeviceWorker:
             self._remarks.drift_found(drifted, plan)
             self._measure.drift(drifted)
         self._remarks.say(self.planner)
-        unknown = await self._apply(plan, now, self._tenure.holds)
+        unknown = await self._apply(plan, now, self._may_apply)
         self._wake_for_rechecks(now)
         if whole:
             self._unsaved = True  # who owns what may have moved without a write
@@ -240,6 +241,9 @@ class DeviceWorker:
         if at is not None and (self._recheck_at is None or at < self._recheck_at):
             self._recheck_at = at
             self._queue.add(Whole.DUE, max(0.05, at - now))
+
+    def _may_apply(self) -> bool:
+        return self._tenure.holds() and not self._followed
 
     async def _apply(self, plan: Plan, now: float, tenure: Callable[[], bool]) -> bool:
         """Carry ``plan`` out; return whether something is not known to stand."""
