@@ -22,6 +22,7 @@ from isthmus.app.gateway_agent import clients
 from isthmus.drivers.linux.remote import RemoteGateway
 from isthmus.drivers.linux.remote import driver as remote_driver
 from isthmus.drivers.linux.remote.credentials import Credentials, Requested
+from isthmus.drivers.linux.remote.messages import AskRenew, encode
 from isthmus.drivers.memory import lose_reply, raise_error, refuse
 from isthmus.errors import DeviceError, DeviceRefused, DeviceUnreachable, DeviceUnsupported
 from isthmus.model.plan import Change
@@ -332,6 +333,32 @@ async def test_a_client_renews_its_certificate_by_itself(tmp_path: Path) -> None
         driver._clock = lambda: datetime.now(UTC)
         async with opened(driver):
             assert (await driver.observe()).resources == {}
+
+
+async def test_a_certificate_that_cannot_be_kept_is_not_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In a read-only volume it is said until when the old one holds, and that one goes on."""
+    async with running(tmp_path, lifetime=timedelta(hours=2)) as rig:
+        driver = await rig.client()
+        driver._clock = lambda: datetime.now(UTC) + timedelta(hours=1.5)
+        monkeypatch.setattr("os.access", lambda path, mode: False)
+        async with opened(driver):
+            await asyncio.sleep(0.2)
+            assert (await driver.observe()).resources == {}
+        assert len(clients(rig.state)["controller"]) == 1
+    assert "cannot be written, so the certificate there ends on" in capfd.readouterr().out
+
+
+async def test_many_renewals_never_lock_out_who_renews(tmp_path: Path) -> None:
+    """A client that asks again and again, and keeps none of what it gets, still comes in with what it has."""
+    async with running(tmp_path) as rig:
+        await rig.enrol()
+        body = encode(AskRenew(Requested.new("c").csr))
+        for _ in range(12):
+            assert (await rig.ask("POST", "/v1/renew", body))[0] == 200
+        assert (await rig.ask("GET", "/v1/hello"))[0] == 200
+        assert len(clients(rig.state)["controller"]) == 8
 
 
 def test_the_servers_certificate_follows_the_host(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ class Callers:
         name = self.name_of(request)
         if name is None:
             _check(self._strangers, network_of(request.remote or ""), "requests without an enrolled certificate")
-            shown = _serial(request) is not None
+            shown = self.serial_of(request) is not None
             raise Denied(
                 "not-enrolled",
                 403 if shown else 401,
@@ -59,8 +59,18 @@ class Callers:
 
     def name_of(self, request: web.Request) -> str | None:
         """Return whose certificate the connection came with, none if it does not count (any more)."""
-        serial = _serial(request)
+        serial = self.serial_of(request)
         return None if serial is None else self.clients.name_of(serial, datetime.now(UTC))
+
+    @staticmethod
+    def serial_of(request: web.Request) -> str | None:
+        """Return the serial number of the certificate that TLS has checked against our CA, none if there is none."""
+        transport = request.transport
+        connection = transport.get_extra_info("ssl_object") if transport is not None else None
+        if not isinstance(connection, ssl.SSLObject):
+            return None
+        shown = connection.getpeercert()
+        return str(shown["serialNumber"]).lower().rjust(40, "0") if shown else None
 
     @contextmanager
     def one_more(self, request: web.Request, name: str) -> Iterator[None]:
@@ -75,13 +85,3 @@ def _check(rate: Rate, key: str, what: str) -> None:
     wait = rate.wait(key)
     if wait:
         raise Denied("too-many-requests", 429, f"too many {what}", remedy="wait and try again", retry_after=wait)
-
-
-def _serial(request: web.Request) -> str | None:
-    """Return the serial number of the certificate that TLS has checked against our CA, none if there is none."""
-    transport = request.transport
-    connection = transport.get_extra_info("ssl_object") if transport is not None else None
-    if not isinstance(connection, ssl.SSLObject):
-        return None
-    shown = connection.getpeercert()
-    return str(shown["serialNumber"]).lower().rjust(40, "0") if shown else None

@@ -64,15 +64,21 @@ class Clients:
         """Say whether a client of that name has a certificate that holds."""
         return any(one.until > now for one in self._file.read().get(name, ()))
 
-    def add(self, name: str, certificate: x509.Certificate, *, renewal: bool) -> None:
-        """Put a certificate on the list; raise ``NameTaken`` for a new client with another's name. Blocks."""
+    def add(self, name: str, certificate: x509.Certificate, *, renews: str | None = None) -> None:
+        """Put a certificate on the list; raise ``NameTaken`` for a new client with another's name. Blocks.
+
+        ``renews`` is the serial number of the one that the client came with. It stays on the list whatever else goes: a
+        client that could not keep its new certificate still has the old one.
+        """
         now = datetime.now(UTC)
 
         def work(clients: _Clients) -> tuple[_Clients, None]:
             standing = tuple(one for one in clients.get(name, ()) if one.until > now)
-            if bool(standing) != renewal:
+            if bool(standing) != (renews is not None):
                 raise NameTaken(name)  # also a renewal for who was taken off the list meanwhile
-            return {**clients, name: (*standing, Issued.of(certificate))[-_MOST_PER_NAME:]}, None
+            held = [one for one in standing if one.serial == renews]
+            others = [one for one in standing if one.serial != renews][-(_MOST_PER_NAME - 2) :]
+            return {**clients, name: (*held, *others, Issued.of(certificate))}, None
 
         self._file.change(work)
 

@@ -236,7 +236,7 @@ class Api:
             )
         try:
             certificate = await asyncio.to_thread(self._authority.issue, asked.csr, name, self._settings.lifetime)
-            await asyncio.to_thread(clients.add, name, certificate, renewal=False)
+            await asyncio.to_thread(clients.add, name, certificate)
         except BadRequest as error:
             raise Denied("bad-request", 400, f"the request to sign: {error}", place="$.csr") from error
         except NameTaken as error:
@@ -254,9 +254,10 @@ class Api:
         """Sign a new key of a client that is on the list."""
         asked = await self._read(request, self._renew)
         name = self._callers.name_of(request) or ""
+        shown = self._callers.serial_of(request) or ""
         try:
             certificate = await asyncio.to_thread(self._authority.issue, asked.csr, name, self._settings.lifetime)
-            await asyncio.to_thread(self._callers.clients.add, name, certificate, renewal=True)
+            await asyncio.to_thread(self._callers.clients.add, name, certificate, renews=shown)
         except BadRequest as error:
             raise Denied("bad-request", 400, f"the request to sign: {error}", place="$.csr") from error
         except NameTaken as error:

@@ -6,6 +6,7 @@ CA and the only one believed. Nothing here is ever printed.
 
 from __future__ import annotations
 
+import os
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -103,6 +104,14 @@ class Credentials:
         together = requested.with_certificate(certificate)
         write_private(self.folder / CA, x509.load_pem_x509_certificate(ca.encode()).public_bytes(Encoding.PEM))
         write_private(self.folder / CLIENT, together)
+
+    def check_writable(self, certificate: x509.Certificate) -> None:
+        """Raise ``StateError`` where a new certificate could not be kept, so that none is asked for in vain."""
+        if not os.access(self.folder, os.W_OK):
+            raise StateError(
+                f"{self.folder} cannot be written, so the certificate there ends on "
+                f"{certificate.not_valid_after_utc:%Y-%m-%d}; enrol anew before and replace it"
+            )
 
     def renew(self, requested: Requested, certificate: str) -> None:
         """Replace our certificate and key, in one step; raise ``StateError`` or ``ValueError``."""

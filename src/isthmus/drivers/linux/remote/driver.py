@@ -260,11 +260,14 @@ class RemoteGateway:
     # --- our certificate ----------------------------------------------------------------------------------------
 
     async def _keep_renewed(self, opened: _Open) -> None:
+        said = ""
         while True:
             try:
                 await self._renew_if_due(opened)
             except (DeviceError, StateError, ValueError) as error:
-                self._log.warning("certificate not renewed", error=str(error))
+                if str(error) != said:
+                    said = str(error)
+                    self._log.warning("certificate not renewed", error=said)
             await asyncio.sleep(RENEWAL_LOOK)
 
     async def _renew_if_due(self, opened: _Open) -> None:
@@ -272,6 +275,7 @@ class RemoteGateway:
         certificate = await asyncio.to_thread(self.credentials.certificate)
         if not due(certificate, self._clock()):
             return
+        self.credentials.check_writable(certificate)
         requested = await asyncio.to_thread(Requested.new, common_name(certificate))
         answer = await opened.exchange.ask("POST", "/v1/renew", AskRenew(requested.csr), _enrolled, limit=HELLO)
         await asyncio.to_thread(self.credentials.renew, requested, answer.certificate)
