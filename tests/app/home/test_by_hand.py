@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from isthmus.app import holding
 from isthmus.app.adopting import order, place
 from isthmus.app.applying import Applying
+from isthmus.app.doctor.bundle import write_bundle
+from isthmus.app.doctor.examine import examine
 from isthmus.app.drivers import Wiring
 from isthmus.app.holding import hold
 from isthmus.app.oneshot import Oneshot
@@ -121,3 +125,20 @@ async def test_a_cluster_without_our_kinds_says_what_to_do() -> None:
         with pytest.raises(InputError, match="isthmus crds"):
             async with Oneshot(Sources(None, None, load(endpoint.kubeconfig_path))):
                 raise AssertionError("there is nothing to read")
+
+
+async def test_a_bundle_holds_what_the_objects_say(home: Place, tmp_path: Path) -> None:
+    """The doctor reads the home cluster; the bundle has the objects' statuses, and no token."""
+    home.join()
+    async with home.controller():
+        await until(lambda: home.is_so("EdgeDevice", "gw1", "Ready"))
+        found = await examine(sources(home), patience=5.0)
+        assert {one.subject for one in found.answers} >= {"cluster prod", "device gw1", "link main"}
+        target = tmp_path / "bundle.tar.gz"
+        await write_bundle(sources(home), found, target, None)
+    with tarfile.open(target) as archive:
+        file = archive.extractfile("isthmus-bundle/status.json")
+        assert file is not None
+        said = json.loads(file.read())
+    conditions = said["home: EdgeDevice/gw1"]["conditions"]
+    assert {one["type"]: one["status"] for one in conditions}["Ready"] == "True"

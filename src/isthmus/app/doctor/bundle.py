@@ -24,10 +24,12 @@ from isthmus.app import clusters
 from isthmus.app.doctor.examine import Examination
 from isthmus.app.doctor.host_facts import run
 from isthmus.app.doctor.scrub import Scrub
+from isthmus.app.home.objects import REFERENCES
 from isthmus.app.sources import Sources
 from isthmus.drivers.linux.host import find_nft
 from isthmus.drivers.linux.owner import Owner
 from isthmus.errors import DeviceUnsupported, InputError, IsthmusError
+from isthmus.kube.client import KubeClient
 from isthmus.kube.connection import Connection
 from isthmus.model.kinds import EdgeDevice, Kind, KubeCluster
 from isthmus.registry.state import StateDirectory
@@ -73,7 +75,8 @@ async def write_bundle(where: Sources, found: Examination, target: Path, log: Pa
     for number, (subject, explained) in enumerate(found.explained.items(), 1):
         lines = [f"{subject}", *(f"{_sign(hop.ok)} {hop.stage:<8} {hop.text}" for hop in explained.hops)]
         files[f"explain/{number}.txt"] = scrub.text("\n".join(lines))
-    files["status.json"] = _json(scrub.data(await asyncio.to_thread(_status, where)))
+    status = {**await asyncio.to_thread(_status, where), **await _status_at_home(where)}
+    files["status.json"] = _json(scrub.data(status))
     files["versions.json"] = _json(_versions())
     files |= {f"network/{name}": scrub.text(text) for name, text in (await _network(found.objects)).items()}
     if log is not None:
@@ -117,7 +120,25 @@ def _secrets_of(connection: Connection) -> set[str]:
 # --- what is read -----------------------------------------------------------------------------------------------
 
 
-def _status(where: Sources) -> Any:
+async def _status_at_home(where: Sources) -> dict[str, Any]:
+    """Return the statuses of our objects in the home cluster; claims are many, and left out."""
+    if where.home is None:
+        return {}
+    found: dict[str, Any] = {}
+    try:
+        async with asyncio.timeout(_PATIENCE), KubeClient(where.home) as client:
+            for kind, reference in REFERENCES.items():
+                if kind == "VirtualIP":
+                    continue
+                async for page in client.list_pages(reference):
+                    for item in page.items:
+                        found[f"home: {kind}/{item['metadata']['name']}"] = item.get("status")
+    except (IsthmusError, TimeoutError) as error:
+        found["home"] = {"error": str(error) or "no answer"}
+    return found
+
+
+def _status(where: Sources) -> dict[str, Any]:
     if where.state is None or not StateDirectory.has_begun(where.state):
         return {}
     try:
