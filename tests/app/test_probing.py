@@ -96,6 +96,20 @@ async def test_a_silent_node_is_named_until_it_answers() -> None:
     assert said == ["black hole", "node answers again"]
 
 
+async def test_a_node_that_flaps_fills_no_log() -> None:
+    """It is named in the status each time; the log says it twice, and then when it has been well for a minute."""
+    rig = three_nodes()
+    with capture_logs() as logs:
+        async with probed(rig, rig.driver) as probing:
+            for _ in range(5):
+                rig.driver.silent.add(ip_address("192.0.2.12"))
+                await until(lambda: named(probing, "n2"))
+                rig.driver.silent.clear()
+                await until(lambda: named(probing))
+    said = [entry["event"] for entry in logs if entry["event"] in ("black hole", "node answers again")]
+    assert said == ["black hole", "node answers again", "black hole"]
+
+
 async def test_who_is_gone_or_not_ready_is_not_counted() -> None:
     """Nodes that come and go are not asked-about for ever, and a link that is gone leaves nothing."""
     rig = three_nodes()

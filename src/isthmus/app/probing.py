@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 
 import msgspec
@@ -28,7 +29,7 @@ from isthmus.drivers.base import Driver, ProbeTarget
 from isthmus.errors import IsthmusError
 from isthmus.metrics import Reading
 from isthmus.model.facts import NodeFacts
-from isthmus.telemetry import get_logger
+from isthmus.telemetry import Voice, get_logger
 
 __all__ = ["Probing", "ask"]
 
@@ -115,6 +116,8 @@ class Probing:
                 for key in self._tasks.keys() - keys:
                     self._tasks.pop(key).cancel()
                     self._asking.pop(key, None)
+                    if key[0] not in self._world.links:
+                        metrics.forget("link", key[0])
                 for key in sorted(keys - self._tasks.keys()):
                     self._asking[key] = _Asking(self._world, self._fleet, *key)
                     self._tasks[key] = asyncio.create_task(
@@ -158,6 +161,7 @@ class _Asking:
         self._ends: dict[str, tuple[NodeFacts, tuple[End, ...]]] = {}
         self._basis: tuple[object, ...] = ()
         self._pods: dict[tuple[str, int], Pod] = {}
+        self._voices: dict[str, Voice] = {}
         self._next_pod = 0
         self._log = get_logger("app").bind(link=link, device=device)
 
@@ -173,6 +177,8 @@ class _Asking:
             for name in worker.planner.joined_nodes(self.link)
             if name in ground.cluster.nodes and ground.cluster.nodes[name].not_ready_since is None
         }
+        for gone in self._voices.keys() - nodes.keys():
+            del self._voices[gone]
         self._silence.remedy = _remedy(ground)
         self._silence.follow(self._ends_of(ground, nodes), clock())
         asked = iter(self._with_pods(ground, nodes, self._silence.turn()))
@@ -273,15 +279,18 @@ class _Asking:
             if trouble is not None and not name:
                 self._log.warning("no node gets through", trouble=trouble.kind, reason=trouble.text)
             elif trouble is not None:
-                named.append(trouble)
-            elif name:
-                self._log.info("node answers again", node=name)
-            else:
+                self._voices.setdefault(name, Voice()).failed(partial(named.append, trouble))
+            elif name in self._voices:
+                self._voices[name].well(partial(self._say_well, name))
+            elif not name:
                 self._log.info("nodes answer again")
         for trouble in named[:_SHOWN]:
             self._log.warning("black hole", trouble=trouble.kind, reason=trouble.text)
         if len(named) > _SHOWN:
             self._log.warning("more black holes", more=len(named) - _SHOWN)
+
+    def _say_well(self, node: str, _failures: int) -> None:
+        self._log.info("node answers again", node=node)
 
 
 def _remedy(ground: Ground) -> str:
