@@ -106,6 +106,7 @@ async def test_long_packets_that_are_lost_are_told_with_their_direction(rig: Rig
     status, out, _ = await rig.joined.isthmus("explain", "node6", *places)
     assert status == 1
     assert f"short packets pass, packets of {LONG} bytes do not" in out, out
+    assert f"packets of {LONG} bytes are lost on the way out, from gw1 to it" in out, out
 
     await rig.ip("link", "set", "eth0", "mtu", "1500", where="node4")
     await rig.ip("link", "set", "flannel.1", "mtu", str(LONG), where="node5")

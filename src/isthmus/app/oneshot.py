@@ -14,15 +14,14 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from isthmus.app import clusters
+from isthmus.app.asking import ask_about
 from isthmus.app.assigning import Assigned, Assigning
 from isthmus.app.drivers import DRIVERS, DriverFactory, Wiring, looking
-from isthmus.app.probing import ask
 from isthmus.app.sources import Look, Sources, look
 from isthmus.app.taking import take_kinds
 from isthmus.core.explain import Hop, answered
 from isthmus.core.ground import Ground
 from isthmus.core.planner import DevicePlanner
-from isthmus.core.reach import questions
 from isthmus.core.world import World
 from isthmus.drivers.base import Driver
 from isthmus.errors import InputError, IsthmusError
@@ -105,14 +104,10 @@ class Oneshot:
         for link in self.world.links.values():
             names = [name for cluster, name in wanted if cluster == link.spec.cluster]
             for ground in self.grounds(link) if names else ():
-                asked = [
-                    question
-                    for name in names
-                    if name in ground.cluster.nodes
-                    for question in questions(ground, ground.cluster.nodes[name])
-                ]
-                answers = await ask(self.drivers[ground.device_name], asked)
-                hops += answered(link.spec.cluster, answers, ground.device_name)
+                device = ground.device_name
+                answers, narrow = await ask_about(self.drivers[device], ground, names)
+                hops += answered(link.spec.cluster, answers, device)
+                hops += [Hop("probe", f"{device}: {text}", False) for text in narrow]
         return hops
 
     def grounds(self, link: ClusterLink) -> list[Ground]:

@@ -19,19 +19,20 @@ from itertools import islice
 import msgspec
 
 from isthmus import metrics
+from isthmus.app.asking import ask, remedy
 from isthmus.app.fleet import Fleet
 from isthmus.core.desire import path_of
 from isthmus.core.ground import Ground
-from isthmus.core.reach import Answer, End, Pod, Question, a_pod, ends
+from isthmus.core.reach import End, Pod, Question, a_pod, ends
 from isthmus.core.silence import KINDS, Silence, Trouble
 from isthmus.core.world import World
-from isthmus.drivers.base import Driver, ProbeTarget
+from isthmus.drivers.base import Driver
 from isthmus.errors import IsthmusError
 from isthmus.metrics import Reading
 from isthmus.model.facts import NodeFacts
 from isthmus.telemetry import Voice, get_logger
 
-__all__ = ["Probing", "ask"]
+__all__ = ["Probing", "Report"]
 
 PAUSE = 3.0
 """Seconds for a turn over all nodes."""
@@ -44,18 +45,6 @@ _SOON = 0.3
 _AGAIN = 2
 _SHOWN = 20
 Key = tuple[str, str]
-
-
-async def ask(driver: Driver, questions: Sequence[Question]) -> dict[Question, Answer]:
-    """Ask ``questions`` from a device and return every answer."""
-    targets = [
-        ProbeTarget(one.address, one.source, one.size, method="port" if one.port else "echo") for one in questions
-    ]
-    results = await driver.probe(targets) if targets else []
-    return {
-        question: Answer(found.reached, found.milliseconds, found.why, found.fragment, found.mtu)
-        for question, found in zip(questions, results, strict=True)
-    }
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -179,7 +168,7 @@ class _Asking:
         }
         for gone in self._voices.keys() - nodes.keys():
             del self._voices[gone]
-        self._silence.remedy = _remedy(ground)
+        self._silence.remedy = remedy(ground)
         self._silence.follow(self._ends_of(ground, nodes), clock())
         asked = iter(self._with_pods(ground, nodes, self._silence.turn()))
         count = max(1, -(-len(nodes) // SLICE))
@@ -291,9 +280,3 @@ class _Asking:
 
     def _say_well(self, node: str, _failures: int) -> None:
         self._log.info("node answers again", node=node)
-
-
-def _remedy(ground: Ground) -> str:
-    if path_of(ground.world, ground.link) == "overlay":
-        return f"raise the MTU on the way, or set spec.overlay.mtu of ClusterLink {ground.link_name} to what passes"
-    return "raise the MTU on the way, or lower it at both ends"
