@@ -17,6 +17,7 @@ from isthmus.errors import KubeNotFound, StateError
 from isthmus.kube.kinds import SERVICES
 from isthmus.kube.parse import SERVED_CONDITION
 from isthmus.loop.cluster import Context
+from isthmus.loop.duties.rivals import Rivals
 from isthmus.model.facts import ServiceFacts
 from isthmus.model.kinds import VirtualIP, vip_name
 from isthmus.model.kinds.kind import Metadata
@@ -25,6 +26,11 @@ from isthmus.model.kinds.vip import VirtualIPSpec
 from isthmus.model.plan import Scope
 from isthmus.model.resources import IPAddress
 from isthmus.telemetry import get_logger
+
+_CONTESTED = (
+    "another controller takes back what we write here, so we write no more for a while; give one of the two another class "
+    "(spec.loadBalancer.class of its KubeCluster)"
+)
 
 
 class Taken(StateError):
@@ -66,6 +72,7 @@ class Service:
         self._log = get_logger("loop").bind(cluster=context.cluster)
         self.waiting: dict[str, str] = {}
         self._said: dict[str, tuple[str, str]] = {}
+        self._rivals = Rivals()
 
     async def look(self, name: str) -> float | None:
         """Claim, give back, and show what is true."""
@@ -83,6 +90,7 @@ class Service:
             raise
         if (namespace, service_name) not in self._context.world.view(self._context.cluster).services:
             self._said.pop(name, None)  # one of the same name is another Service
+            self._rivals.forget(name)
         service, ours = self._asked(holder)
         if service is not None and not ours:
             await self._take_back(service, name, holder)
@@ -93,7 +101,7 @@ class Service:
         else:
             self.waiting.pop(name, None)
         if service is not None and ours:
-            await self._show(service, name, holder, decision)
+            return await self._show(service, name, holder, decision)
         return None
 
     def _asked(self, holder: Holder) -> tuple[ServiceFacts | None, bool]:
@@ -156,21 +164,30 @@ class Service:
         links = self._context.world.links_of_cluster(self._context.cluster)
         return {Scope("service", link.name, name) for link in links for name in names}
 
-    async def _show(self, service: ServiceFacts, name: str, holder: Holder, decision: Decision) -> None:
+    async def _show(self, service: ServiceFacts, name: str, holder: Holder, decision: Decision) -> float | None:
         held = self._context.world.addresses_of(holder)
         scopes = self._scopes([name])
         served = any(self._context.devices.serves(scope) for scope in scopes)
         state = self._state(held, decision, scopes, served=served)
         shown = [a for a in held if served or a in service.ingress]
-        if tuple(shown) == service.ingress and state == service.served:
-            return
+        wish, standing = (tuple(shown), state), (service.ingress, service.served)
+        if wish == standing:
+            self._rivals.stands(name)
+            return None
+        if pause := self._rivals.pause(name, standing, self._context.now()):
+            if self._rivals.is_news(name):
+                self._log.warning("another controller writes a service's status", service=name, stands=str(standing))
+                self._tell(service, "StatusContested", _CONTESTED, warning=True)
+            return pause
         await self._write(service, shown, state)
+        self._rivals.wrote(name, wish, standing)
         if state[0] == "True":
             self._said.pop(name, None)  # should the same trouble come back, that is news
         elif self._said.get(name) != (state[1], state[2]):
             self._said[name] = (state[1], state[2])
             if state[1] != "Programming":
                 self._tell(service, state[1], state[2], warning=True)
+        return None
 
     def _state(
         self, held: list[IPAddress], decision: Decision, scopes: set[Scope], *, served: bool
