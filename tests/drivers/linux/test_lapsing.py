@@ -218,3 +218,25 @@ async def test_many_are_kept_alive(gateway: LinuxDriver) -> None:
     for _ in range(12):
         await asyncio.sleep(0.5)
         assert dict((await gateway.observe()).resources) == wanted
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("taken", [False, True])
+async def test_without_a_carrier_it_is_let_go(gateway: LinuxDriver, version: int, taken: bool) -> None:
+    """Before another could take it, a VIP goes that nobody can ask about; with the carrier it is back if it is free."""
+    await settle(gateway, by_identity(vip(version)))
+    run("ip", "-n", "seg", "link", "set", "seg0", "down")
+    assert await until(False, version, timeout=4) < 2
+    wanted = vip(version)
+    outcome = await one(gateway, Change("create", wanted.identity, None, wanted))
+    assert outcome.result == "unknown"
+    assert "no carrier" in outcome.reason
+    if taken:
+        other_takes(version)
+    run("ip", "-n", "seg", "link", "set", "seg0", "up")
+    if not taken:
+        assert await until(True, version, timeout=4) < 3
+        return
+    for _ in range(25):
+        assert not standing(version)
+        await asyncio.sleep(0.1)

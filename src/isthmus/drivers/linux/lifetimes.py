@@ -69,9 +69,8 @@ class Refresher:
 
     @property
     def held(self) -> frozenset[Place]:
-        """Return what is kept alive."""
-        with self._lock:
-            return frozenset(self._held)
+        """Return what is kept alive; whoever asks never waits for the thread (a dict's copy is one step)."""
+        return frozenset(self._held.copy())
 
     def close(self) -> None:
         """Stop refreshing; what is held lapses."""

@@ -14,6 +14,7 @@ from collections.abc import Collection, Sequence
 from time import monotonic
 
 from isthmus.drivers.base import Outcome
+from isthmus.drivers.linux import links as linkmessages
 from isthmus.drivers.linux.addresses import apply_addresses, place_of
 from isthmus.drivers.linux.announce import Announcer
 from isthmus.drivers.linux.answers import unknown
@@ -43,7 +44,8 @@ class Vips:
         self._refresher = Refresher(kernel.owner.protocol, self._tell_lapsed)
         self._lapsed: set[Place] = set()
         self._woken = asyncio.Event()
-        self._tasks = [asyncio.create_task(self._beat()), asyncio.create_task(self._take_back_for_ever())]
+        works = (self._beat(), self._watch_carriers(), self._take_back_for_ever())
+        self._tasks = [asyncio.create_task(work) for work in works]
 
     async def close(self) -> None:
         """Stop announcing and refreshing; VIPs that lapse do so."""
@@ -86,6 +88,8 @@ class Vips:
         outcomes: dict[str, Outcome] = {}
         for link, wanted in asked.items():
             try:
+                if not links.by_name[link].running:
+                    raise DeviceUnreachable(f"{link} has no carrier, so nobody there can be asked who has it")
                 found = await answering(links.by_name[link], wanted.keys())
             except DeviceUnreachable as error:
                 outcomes |= {change.identity: unknown(change, str(error)) for change in wanted.values()}
@@ -145,6 +149,28 @@ class Vips:
             self._refresher.beat()
             await asyncio.sleep(_BEAT)
 
+    async def _watch_carriers(self) -> None:
+        """Let go of VIPs on a link without a carrier: another may take them there, and the carrier comes back unannounced."""
+        while True:
+            await asyncio.sleep(_BEAT)
+            if not self._refresher.held and not self._lapsed:
+                continue
+            with contextlib.suppress(DeviceUnreachable):
+                async with self._busy:
+                    await self._let_go()
+
+    async def _let_go(self) -> None:
+        links = await self._kernel.links()
+        running = {row.ifindex for row in links.rows if row.running}
+        lost = {place for place in self._refresher.held if place[1] not in running}
+        if lost:
+            _log.warning("VIPs let go, no carrier", links=sorted({links.name(index) for _, index in lost}))
+            self._refresher.drop(lost)
+            await self._kernel.send([linkmessages.delete_address(*place) for place in sorted(lost, key=str)])
+            self._lapsed |= lost
+        if any(index in running for _, index in self._lapsed):
+            self._woken.set()
+
     async def _take_back_for_ever(self) -> None:
         while True:
             await self._woken.wait()
@@ -156,14 +182,17 @@ class Vips:
                 _log.warning("VIPs that lapsed are not taken back", reason=str(error))
 
     async def _take_back(self) -> None:
-        """Put up again what lapsed and is nobody's; forget the rest."""
-        lapsed, self._lapsed = self._lapsed, set()
+        """Put up again what lapsed and is nobody's; forget what somebody has; wait with the rest for a carrier."""
         links = await self._kernel.links()
+        running = {row.ifindex for row in links.rows if row.running}
+        lapsed = {place for place in self._lapsed if place[1] in running}
+        self._lapsed = {place for place in self._lapsed - lapsed if place[1] in links.names}
+        if not lapsed:
+            return
         changes = []
         for address, index in sorted(lapsed, key=str):
-            if index in links.names:
-                vip = VirtualAddress(address.ip, links.names[index], lapses=True)
-                changes.append(Change("create", vip.identity, None, vip))
+            vip = VirtualAddress(address.ip, links.names[index], lapses=True)
+            changes.append(Change("create", vip.identity, None, vip))
         taken = await self.contested(links, changes)
         free = [change for change in changes if change.identity not in taken]
         _log.warning("VIPs lapsed", taken_back=len(free), lost=len(lapsed) - len(free))
