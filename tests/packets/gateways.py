@@ -22,7 +22,7 @@ from isthmus.lab.net.segment import who_has
 from isthmus.lab.net.topology import Address, GatewayPlan, Topology
 from packets.joining import Rig, until
 
-__all__ = ["SeveralGateways", "SeveralRig", "several_gateways"]
+__all__ = ["OneOwner", "SeveralGateways", "SeveralRig", "several_gateways"]
 
 _PORT = 7441
 
@@ -135,6 +135,33 @@ class SeveralGateways(JoinedLab):
                 for word in ("nexthop", "via", str(self.plans[name].front.address(family)))  # type: ignore[arg-type]
             ]
             await command_in("router", ["ip", f"-{network.version}", "route", "replace", str(network), *hops])
+
+
+class OneOwner:
+    """Ask the segment all the time who has a VIP; leaving the block fails if ever two answered."""
+
+    def __init__(self, rig: Rig, vip: Address) -> None:
+        self._leg, self._vip = rig.lab.topology.client_near, vip
+        self.asked = 0
+        self.twice: list[tuple[str, ...]] = []
+
+    async def __aenter__(self) -> OneOwner:
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._stop.set()
+        await self._task
+        assert self.asked > 10, "somebody asked"
+        assert self.twice == [], f"{self._vip} had two owners"
+
+    async def _run(self) -> None:
+        while not self._stop.is_set():
+            answered = await who_has(self._leg, self._vip, window=0.05, tries=1)
+            self.asked += 1
+            if len(answered) > 1:
+                self.twice.append(answered)
 
 
 class SeveralRig(Rig):
