@@ -27,11 +27,6 @@ from isthmus.model.plan import Scope
 from isthmus.model.resources import IPAddress
 from isthmus.telemetry import get_logger
 
-_CONTESTED = (
-    "another controller takes back what we write here, so we write no more for a while; give one of the two another class "
-    "(spec.loadBalancer.class of its KubeCluster)"
-)
-
 
 class Taken(StateError):
     """The store says that somebody has that address; ``vip`` is the claim that stands."""
@@ -177,7 +172,13 @@ class Service:
         if pause := self._rivals.pause(name, standing, self._context.now()):
             if self._rivals.is_news(name):
                 self._log.warning("another controller writes a service's status", service=name, stands=str(standing))
-                self._tell(service, "StatusContested", _CONTESTED, warning=True)
+                self._tell(
+                    service,
+                    "StatusContested",
+                    "another controller takes back what we write here, so we write no more for five minutes; give one of "
+                    "the two another class (spec.loadBalancer.class of its KubeCluster)",
+                    warning=True,
+                )
             return pause
         await self._write(service, shown, state)
         self._rivals.wrote(name, wish, standing)
