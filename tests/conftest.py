@@ -1,12 +1,20 @@
-"""The real API server: one for each process that runs tests, started by the first test that asks for it."""
+"""What all tests share: the real API server, and how Hypothesis is set up.
+
+The server runs once for each process that runs tests, started by the first test that asks for it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from realapi import RealApi, require
+
+# How long one example takes is a matter of the machine and of what else runs on it; a test that hangs is ended as a whole.
+settings.register_profile("isthmus", deadline=None)
+settings.load_profile("isthmus")
 
 
 @pytest.fixture(scope="session")
