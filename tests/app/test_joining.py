@@ -15,6 +15,7 @@ import pytest
 from app.home.rig import FAST, holds, node, service, thing, until
 from isthmus.app import fleet as fleet_module
 from isthmus.app import joined as joined_module
+from isthmus.app import keeping_up
 from isthmus.app.controller import Controller
 from isthmus.core.world import World
 from isthmus.drivers.base import Observation
@@ -87,6 +88,7 @@ class Fleet:
 @pytest.fixture
 async def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Fleet]:
     monkeypatch.setattr(joined_module, "_AGAIN", 0.05)
+    monkeypatch.setattr(keeping_up, "_FIRST", 0.05)
     monkeypatch.setattr(
         informer_module, "Timing", lambda: FAST
     )  # a silent watch is found out in a second, not in twenty
