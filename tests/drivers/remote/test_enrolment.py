@@ -17,7 +17,7 @@ from isthmus.app.gateway_enrolment import enrol
 from isthmus.drivers.linux.remote import exchange
 from isthmus.drivers.linux.remote.messages import AskEnrol, encode
 from isthmus.drivers.linux.remote.tokens import Token
-from isthmus.errors import DeviceError, DeviceRefused, InputError
+from isthmus.errors import DeviceError, DeviceRefused, InputError, StateError
 
 from .rig import Rig, opened, running
 
@@ -92,6 +92,22 @@ async def test_the_secret_is_not_sent_to_another_agent(rig: Rig, tmp_path: Path)
         assert asked == ["GET /v1/enrol"]
         assert not (tmp_path / "c" / "gw1").exists()
         await rig.enrol("c", token=token.text())
+
+
+async def test_a_directory_that_was_there_keeps_its_mode(rig: Rig, tmp_path: Path) -> None:
+    """Whoever names /etc by mistake finds it as it was; where others write, no key is put."""
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o755)
+    token = await asyncio.to_thread(rig.token)
+    await enrol(token, "gw1", rig.url, "c", shared, place="test")
+    assert shared.stat().st_mode & 0o777 == 0o755
+    assert (shared / "gw1").stat().st_mode & 0o777 == 0o700
+    assert (shared / "gw1" / "client.pem").stat().st_mode & 0o777 == 0o600
+    open_to_all = tmp_path / "open"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    with pytest.raises(StateError, match="others can write"):
+        await enrol(await asyncio.to_thread(rig.token), "gw1", rig.url, "d", open_to_all, place="test")
 
 
 async def test_a_name_has_one_client(rig: Rig) -> None:

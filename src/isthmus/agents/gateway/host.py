@@ -32,7 +32,7 @@ __all__ = ["Host", "Memory"]
 
 BATCH = 1000
 """So many changes are written before the epoch is looked at again."""
-_RESTORE_AGAIN = 2.0
+_RESTORE_AGAIN, _RESTORE_SELDOM = 1.0, 30.0
 _REOPEN = 1.0
 
 
@@ -212,10 +212,12 @@ class Host:
             self.moves += 1
 
     async def _restore_rest(self) -> None:
+        pause = _RESTORE_AGAIN
         while self._missing and not self._heard.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(_RESTORE_AGAIN):
+                async with asyncio.timeout(pause):
                     await self._heard.wait()
+            pause = min(2 * pause, _RESTORE_SELDOM)
             async with self._writing:
                 if not self._heard.is_set():
                     try:

@@ -14,14 +14,15 @@ _MOST = 1 << 20
 
 
 def make_private_directory(path: Path) -> None:
-    """Make ``path`` a directory for its owner alone; raise ``StateError`` if others can write there or it cannot be."""
+    """Make ``path`` a directory for its owner alone; raise ``StateError`` if it cannot be, or if others write there.
+
+    One that is there stays as it is: somebody may only have named the wrong place, and the files have modes of their own.
+    """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = path.stat()
-        if status.st_uid != os.geteuid():
-            raise StateError(f"{path} belongs to another user; keys are kept only where nobody else writes")
-        if status.st_mode & 0o077:
-            path.chmod(0o700)
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            raise StateError(f"others can write in {path}; keys are kept only where nobody else can")
     except OSError as error:
         raise StateError(f"{path}: {(error.strerror or str(error)).lower()}") from error
 
