@@ -21,8 +21,30 @@ from .rig import FACTS
 
 APPLY, SEEN = Reader(api.AskApply), Reader(api.Seen)
 WORDS = st.sampled_from(
-    "epoch changes action create delete before after kind Route VirtualServer address prefix via link members port "
-    "10.0.0.0/24 192.0.2.1 ::1 fe80::1%x tcp 0.0.0.0".split()
+    [
+        "epoch",
+        "changes",
+        "action",
+        "create",
+        "delete",
+        "before",
+        "after",
+        "kind",
+        "Route",
+        "VirtualServer",
+        "address",
+        "prefix",
+        "via",
+        "link",
+        "members",
+        "port",
+        "10.0.0.0/24",
+        "192.0.2.1",
+        "::1",
+        "fe80::1%x",
+        "tcp",
+        "0.0.0.0",
+    ]
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | WORDS,
