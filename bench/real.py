@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,7 +21,7 @@ from typing import Any
 
 from bench.measure import progress
 from bench.world import document
-from isthmus.lab.joined import LINK, JoinedLab
+from isthmus.lab.joined import GATEWAY, LINK, JoinedLab
 from isthmus.lab.kube import KubeApi
 from isthmus.lab.net.topology import Topology
 from isthmus.model.kinds import VirtualIP, parse, vip_name
@@ -65,6 +67,19 @@ async def known_cluster(
                 put_service(api, number, endpoints, nodes, vip(number))
                 await state.create_claim(claim(number))
         yield joined
+        if os.environ.get("BENCH_PROFILE_TO") and joined.controller is not None:
+            await joined.controller.stop(grace=20)  # its profile is written at the end
+
+
+async def start_controller(joined: JoinedLab, watch: str = "time") -> None:
+    """Start the controller; under the profiler ``watch`` (``time`` or ``memory``) where a profile is asked for."""
+    path = os.environ.get("BENCH_PROFILE_TO")
+    if not path:
+        await joined.start_controller()
+        return
+    places = ("--config", str(joined.config), "--state", str(joined.state))
+    argv = (sys.executable, "-m", "bench.watched", watch, path, "controller", *places)
+    joined.controller = await joined.lab.start_process(GATEWAY, argv, name="controller")
 
 
 def vip(number: int) -> IPv4Address:

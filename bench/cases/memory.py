@@ -6,8 +6,12 @@ highest it ever was is told beside it: a limit must be above that.
 
 from __future__ import annotations
 
+import os
+import signal
+from pathlib import Path
+
 from bench.measure import scaled
-from bench.real import known_cluster, memory_of, until_live, until_quiet
+from bench.real import known_cluster, memory_of, start_controller, until, until_live, until_quiet
 from bench.row import Row, judged
 
 _ENDPOINTS = 10
@@ -18,10 +22,14 @@ async def measure() -> list[Row]:
     """Return the row."""
     services, nodes = scaled(10_000), scaled(5000)
     async with known_cluster(nodes, services, _ENDPOINTS) as joined:
-        await joined.start_controller()
+        await start_controller(joined, "memory")
         seconds = await until_live(joined, services)
         await until_quiet(joined)
         now, peak = memory_of(joined)
+        if path := os.environ.get("BENCH_PROFILE_TO"):
+            assert joined.controller is not None, "it runs"
+            os.kill(joined.controller.pid, signal.SIGUSR2)
+            await until(Path(path).exists, "a profile")
     return [
         judged(
             "memory",

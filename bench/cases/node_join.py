@@ -15,8 +15,8 @@ import time
 from statistics import median
 from typing import Any
 
-from bench.measure import percentile, profiled, progress, scaled
-from bench.real import known_cluster, until_quiet
+from bench.measure import percentile, progress, scaled
+from bench.real import known_cluster, start_controller, until_quiet
 from bench.row import Row, judged
 from isthmus.lab.joined import GATEWAY, JoinedLab, until
 from isthmus.lab.net.clients import checksum
@@ -38,20 +38,19 @@ async def measure() -> list[Row]:
         api = joined.lab.api
         written = api.get("nodes", "node1")
         await joined.start_agent(plan)
-        await joined.start_controller()
+        await start_controller(joined)
         await _gone_or_there(joined, plan, there=True)
         await until_quiet(joined)
         api.delete("nodes", "node1")
         await _gone_or_there(joined, plan, there=False)
-        with profiled():
-            for _ in range(joins + 3):
-                await asyncio.sleep(0.1)
-                began = time.perf_counter()
-                api.put(_fresh(written))
-                taken.append((await _first_answer(plan) - began) * 1000)
-                progress(f"{len(taken)}/{joins}")
-                api.delete("nodes", "node1")
-                await _gone_or_there(joined, plan, there=False)
+        for _ in range(joins + 3):
+            await asyncio.sleep(0.1)
+            began = time.perf_counter()
+            api.put(_fresh(written))
+            taken.append((await _first_answer(plan) - began) * 1000)
+            progress(f"{len(taken)}/{joins}")
+            api.delete("nodes", "node1")
+            await _gone_or_there(joined, plan, there=False)
     del taken[:3]  # the first ones warm both processes up
     worst = percentile(taken, 0.99)
     return [

@@ -11,7 +11,7 @@ import time
 
 from bench.kernel import News
 from bench.measure import percentile, progress, scaled
-from bench.real import known_cluster, until, until_live, until_quiet
+from bench.real import known_cluster, start_controller, until, until_live, until_quiet
 from bench.row import Row, judged
 from isthmus.lab.joined import GATEWAY, JoinedLab
 from isthmus.registry.state import StateDirectory
@@ -29,7 +29,7 @@ async def measure() -> list[Row]:
     services, nodes = scaled(1000), scaled(1000)
     taken: list[float] = []
     async with known_cluster(nodes, services, 10) as joined:
-        await joined.start_controller()
+        await start_controller(joined)
         await until_live(joined, services)
         await until_quiet(joined)
         api_writes = joined.lab.api.faults.writes
@@ -45,7 +45,7 @@ async def measure() -> list[Row]:
                 progress(f"{number}/{_TIMES}")
                 await joined.stop_controller()
                 began = time.monotonic()
-                await joined.start_controller()
+                await start_controller(joined)
                 await until(lambda: _in_sync(joined), "a controller in sync", pause=0.02)
                 taken.append(time.monotonic() - began)
             await until_quiet(joined)

@@ -11,8 +11,8 @@ import time
 from statistics import median
 
 from bench.kernel import News
-from bench.measure import percentile, profiled, progress, scaled
-from bench.real import known_cluster, put_service, until_live, until_quiet, vip
+from bench.measure import percentile, progress, scaled
+from bench.real import known_cluster, put_service, start_controller, until_live, until_quiet, vip
 from bench.row import Row, judged
 from isthmus.lab.joined import GATEWAY
 
@@ -26,21 +26,20 @@ async def measure() -> list[Row]:
     services, nodes, rounds = scaled(10_000), scaled(1000), scaled(_ROUNDS, least=10)
     taken: list[float] = []
     async with known_cluster(nodes, services, _ENDPOINTS) as joined:
-        await joined.start_controller()
+        await start_controller(joined)
         await until_live(joined, services)
         await until_quiet(joined)
         async with News(GATEWAY) as news:
-            with profiled():
-                for number in range(services, services + rounds):
-                    # Addresses are given in order, and the service map's key begins with the address.
-                    live = news.element(vip(number).packed + bytes((6, 0, 0, 0)))
-                    began = time.perf_counter()
-                    put_service(joined.lab.api, number, _ENDPOINTS, nodes)
-                    async with asyncio.timeout(10):
-                        taken.append((await live - began) * 1000)
-                    progress(f"{len(taken)}/{rounds}")
-                    # The Service's status is written after; the next one begins when that is over.
-                    await asyncio.sleep(0.05)
+            for number in range(services, services + rounds):
+                # Addresses are given in order, and the service map's key begins with the address.
+                live = news.element(vip(number).packed + bytes((6, 0, 0, 0)))
+                began = time.perf_counter()
+                put_service(joined.lab.api, number, _ENDPOINTS, nodes)
+                async with asyncio.timeout(10):
+                    taken.append((await live - began) * 1000)
+                progress(f"{len(taken)}/{rounds}")
+                # The Service's status is written after; the next one begins when that is over.
+                await asyncio.sleep(0.05)
     worst = percentile(taken, 0.99)
     return [
         judged(

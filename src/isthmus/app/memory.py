@@ -18,7 +18,7 @@ from isthmus.loop.recorded import Recorded
 from isthmus.model.kinds import VirtualIP
 from isthmus.model.kinds.kind import Metadata
 from isthmus.model.plan import Scope
-from isthmus.model.resources import IPInterface, from_builtins, to_builtins
+from isthmus.model.resources import IPInterface, from_builtins, to_json
 from isthmus.registry.state import Claim, ClaimTaken, StateDirectory, StateReader
 from isthmus.telemetry import get_logger
 
@@ -132,9 +132,7 @@ class StateMemory:
 
     async def save(self, device: str, values: Recorded) -> None:
         """Keep what is applied to ``device`` now."""
-        await self._state.write_applied(
-            device, [[to_builtins(resource), [to_builtins(scope) for scope in scopes]] for resource, scopes in values]
-        )
+        await self._state.write_applied(device, to_json(values))
 
 
 class NoMemory:

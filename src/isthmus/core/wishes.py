@@ -54,6 +54,11 @@ class Wishes:
         """Let ``scope`` want exactly ``resources``; return the identities whose verdict may have moved."""
         wanted = {resource.identity: resource for resource in resources}
         had = self._by_scope.get(scope, {})
+        for identity, before in had.items():
+            # What has not changed stays the same object: the device's observation holds it as well, and a second copy of
+            # every member of every Service is a good part of the process's memory.
+            if wanted.get(identity) == before:
+                wanted[identity] = before
         touched: set[str] = set()
         for identity in had:
             if identity not in wanted:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address, ip_network
+from sys import intern
 from typing import Any, Generic, TypeVar, get_args
 
 from isthmus.kube import wire
@@ -273,7 +274,7 @@ def _endpoint(entry: wire.SliceEndpoint, version: int, problems: list[str]) -> E
     conditions = entry.conditions or wire.EndpointConditions()
     return Endpoint(
         address=address,
-        node=entry.node_name or None,
+        node=intern(entry.node_name) if entry.node_name else None,  # each endpoint would have a copy of its own
         ready=conditions.ready is not False,
         serving=conditions.serving is not False,
         terminating=conditions.terminating is True,

@@ -259,6 +259,11 @@ def to_builtins(value: Any) -> Any:
     return msgspec.to_builtins(value, enc_hook=encode_value)
 
 
+def to_json(value: Any) -> bytes:
+    """Return what :func:`to_builtins` returns as JSON text, without building it first: of a whole device it is large."""
+    return msgspec.json.encode(value, enc_hook=encode_value)
+
+
 _KINDS: dict[str, type[Resource]] = {
     kind.__name__: kind
     for kind in (

@@ -138,8 +138,8 @@ class StateDirectory:
         """Return the last status of all objects, by kind and name."""
         return await self._run(tables.read_status)
 
-    async def write_applied(self, device: str, value: Json | None) -> None:
-        """Keep what was last applied to ``device``, for its restore at boot; None forgets it."""
+    async def write_applied(self, device: str, value: Json | bytes | None) -> None:
+        """Keep what was last applied to ``device`` (bytes are JSON already), for its restore at boot; None forgets it."""
         await self._run(tables.write_applied, device, value, self._clock())
 
     async def read_applied(self, device: str) -> Json | None:

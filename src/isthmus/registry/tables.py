@@ -151,13 +151,13 @@ def read_status(connection: sqlite3.Connection) -> dict[Key, StatusEntry]:
     return {(kind, name): StatusEntry(json.loads(value), updated) for kind, name, value, updated in rows}
 
 
-def write_applied(connection: sqlite3.Connection, device: str, value: Json | None, now: float) -> None:
-    """Keep what was last applied to ``device``, with a checksum; None forgets it."""
+def write_applied(connection: sqlite3.Connection, device: str, value: Json | bytes | None, now: float) -> None:
+    """Keep what was last applied to ``device`` (bytes are JSON already), with a checksum; None forgets it."""
     with transaction(connection):
         if value is None:
             connection.execute("DELETE FROM applied WHERE device = ?", (device,))
             return
-        blob = _text(value).encode()
+        blob = value if isinstance(value, bytes) else _text(value).encode()
         row = (device, blob, hashlib.sha256(blob).hexdigest(), now)
         connection.execute("INSERT OR REPLACE INTO applied VALUES (?, ?, ?, ?)", row)
 
