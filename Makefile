@@ -37,10 +37,10 @@ docs: setup ## write the generated reference pages anew
 	.venv/bin/python scripts/generate_docs.py
 
 bench: setup ## time the main promises against references of the same run; BENCH=name picks one
-	@scripts/bench.sh $(BENCH)
+	@BENCH='$(BENCH)' scripts/bench.sh
 
-faults: setup ## crash, cut and starve the controller on virtual time; COUNT=10000 fault plans
-	@scripts/faults.sh $(COUNT)
+faults: setup ## crash, cut and starve the controller on virtual time; COUNT=10000 for a thorough look
+	@scripts/faults.sh $(or $(COUNT),400)
 
 mutants: setup ## plant known bugs one at a time and see the tests fail; MUTANT=name picks one
 	@PYTHONPATH=tests .venv/bin/python -m mutants.run $(MUTANT)
