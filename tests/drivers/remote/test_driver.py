@@ -22,7 +22,7 @@ from isthmus.app.gateway_agent import clients
 from isthmus.drivers.linux.remote import RemoteGateway
 from isthmus.drivers.linux.remote import driver as remote_driver
 from isthmus.drivers.linux.remote.credentials import Credentials, Requested
-from isthmus.drivers.linux.remote.messages import AskRenew, encode
+from isthmus.drivers.linux.remote.messages import AskRenew, Beat, Hello, encode
 from isthmus.drivers.memory import lose_reply, raise_error, refuse
 from isthmus.errors import DeviceError, DeviceRefused, DeviceUnreachable, DeviceUnsupported
 from isthmus.model.plan import Change
@@ -295,6 +295,62 @@ async def test_without_credentials_the_way_to_them_is_named(tmp_path: Path) -> N
     driver = RemoteGateway("gw1", "https://127.0.0.1:1", tmp_path, lambda: 1)
     with pytest.raises(DeviceUnsupported, match="isthmus gateway enrol gw1"):
         await driver.open()
+
+
+LINES: dict[str, tuple[bytes, bool, list[str]]] = {
+    "a connection that ends": (
+        b'{"at":0,"result":"done"}\n{"at":1,"result":"refused"}\n',
+        False,
+        ["done", "refused"],
+    ),
+    "half a line": (b'{"at":0,"result":"done"}\n{"at":1,"res', False, ["done"]),
+    "an end before its time": (b'{"at":0,"result":"done"}\n{"end":true}\n', True, ["done"]),
+}
+
+
+def agent_that_applies(lines: bytes, *, whole: bool) -> Callable[[web.Request], Any]:
+    """Return the answers of an agent that is well until somebody applies; then it says ``lines``, and may hang up."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path == "/v1/hello":
+            return web.Response(body=encode(Hello(1, "1", "x", "main", 200, (), True, 0, 0)))
+        response = web.StreamResponse()
+        await response.prepare(request)
+        if request.path == "/v1/drift":
+            while True:
+                await response.write(encode(Beat("x", 0)) + b"\n")
+                await asyncio.sleep(0.3)
+        await response.write(lines)
+        if not whole:
+            await asyncio.sleep(0.1)
+            assert request.transport is not None
+            request.transport.abort()
+        return response
+
+    return answer
+
+
+@pytest.mark.parametrize("name", LINES)
+async def test_what_was_not_answered_is_unknown(tmp_path: Path, name: str) -> None:
+    """Each change has an outcome: what was said of it, or that nobody knows."""
+    lines, whole, said = LINES[name]
+    async with pretender(tmp_path, agent_that_applies(lines, whole=whole)) as driver:
+        await driver.open()
+        results = await outcomes(driver, CREATES)
+        assert [one.change for one in results] == CREATES
+        assert [one.result for one in results] == [*said, *["unknown"] * (len(CREATES) - len(said))]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [b'{"at":1,"result":"done"}\n', b'{"at":0}\n', b'{"at":0,"result":"maybe"}\n', b"fine\n", b"x" * (2 << 20)],
+)
+async def test_outcomes_without_sense_end_the_apply(tmp_path: Path, lines: bytes) -> None:
+    """An outcome for another change, or of another kind, is not taken for one of ours."""
+    async with pretender(tmp_path, agent_that_applies(lines, whole=True)) as driver:
+        await driver.open()
+        with pytest.raises(DeviceError, match="the answer to /v1/apply makes no sense"):
+            await outcomes(driver, CREATES)
 
 
 # --- certificates grow old ---------------------------------------------------------------------------------------------
