@@ -40,6 +40,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--path", choices=PATHS)
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--rivals", action="store_true", help="let two controllers contend for the Lease")
     parser.add_argument("--faults", default=None)
     parser.add_argument("--mutant", choices=sorted(mutants.MUTANTS), help="break the product on purpose first")
     parser.add_argument("--json", action="store_true", help="say the result as one JSON object")
@@ -60,7 +61,7 @@ def main() -> int:
         chosen = tuple(
             Fault(int(at) if at.isdigit() else at, int(kind) if kind.isdigit() else kind) for at, _, kind in faults
         )
-        plan = Plan(plan.seed, options.path or plan.path, chosen, options.steps or plan.steps)
+        plan = Plan(plan.seed, options.path or plan.path, chosen, options.steps or plan.steps, options.rivals)
     return _tell(plan)
 
 

@@ -40,9 +40,22 @@ _MATTER = frozenset({"insert_claim", "remove_claim", "write_choice", "write_assi
 class Disk(StateDirectory):
     """A process's hand on the database."""
 
-    def __init__(self, connection: sqlite3.Connection, seam: Seam, written: Callable[[str, Any], None]) -> None:
-        """``written`` hears of every write that may matter later: by what, and of what."""
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        seam: Seam,
+        written: Callable[[str, Any], None],
+        own: sqlite3.Connection | None = None,
+        leads: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """``written`` hears of every write that may matter later: by what, and of what.
+
+        With a rival, ``own`` holds what each process keeps for itself (what was applied, the status), and the rest stands
+        for the home cluster: it is withheld from who does not lead.
+        """
         super().__init__(Path(":memory:"))
+        self._own = own
+        self._leads = leads
         self._connection = connection
         self._seam = seam
         self._written = written
@@ -55,9 +68,13 @@ class Disk(StateDirectory):
         self._closed = True
 
     async def _run(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        private = self._own is not None and work.__name__.endswith(("_applied", "_status"))
+        if not private and not work.__name__.startswith("read") and not self._leads():
+            raise StateError("withheld: another controller leads")
+
         def effect() -> Any:
             with database.told(self.path):
-                found = work(self._connection, *args, **kwargs)
+                found = work(self._own if private else self._connection, *args, **kwargs)
             if work.__name__ in _MATTER:
                 self._written(work.__name__, args[0])
             return found
@@ -66,7 +83,7 @@ class Disk(StateDirectory):
             raise StateError("database or disk is full")
 
         trouble = {"full": full} if not work.__name__.startswith("read") else {"unreadable": full}
-        return await self._seam.call(f"state.{work.__name__}", effect, trouble)
+        return await self._seam.call(f"state.{work.__name__}", effect, trouble, pauses=self._own is None)
 
 
 class Files:

@@ -22,7 +22,7 @@ from isthmus.model.facts import DeviceFacts
 from isthmus.model.plan import Change
 from isthmus.model.resources import AnyResource, Route
 
-Judge = Callable[[Change, "Gateway", Process], None]
+Judge = Callable[[Change, "Gateway", Process, int], None]
 
 
 class Gateway:
@@ -43,12 +43,16 @@ class Gateway:
 
     def carry_out(self, change: Change, epoch: int) -> Outcome:
         """Make one change, unless a newer controller writes here."""
+        self.fence(epoch)
+        self._judge(change, self, PROCESS.get(), epoch)
+        return self.memory._carry_out(change)
+
+    def fence(self, epoch: int) -> None:
+        """Refuse a writer whose time is over."""
         if epoch < self.epoch:
             self.refused += 1
             raise DeviceFenced(f"epoch {epoch} is over, {self.epoch} writes")
         self.epoch = epoch
-        self._judge(change, self, PROCESS.get())
-        return self.memory._carry_out(change)
 
     def keep(self) -> None:
         """Remember what stands now, as what an old configuration would bring back."""

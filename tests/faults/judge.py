@@ -21,6 +21,8 @@ from isthmus.model.plan import Change
 
 _NEWS = 60.0
 """Seconds that news may be under way: a process was stopped, or a request hung."""
+_LATE = 150.0
+"""The same where it was stopped several times."""
 ATTACHMENT = f"isthmus.dev/overlay.{LINK}"
 
 
@@ -31,10 +33,13 @@ class Judge:
         self.wrongs: list[str] = []
         self.writes = 0
         self.outside: Outside | None = None
+        self.rivals = False
+        self._epoch = 0
         self._tell = tell
         self._made: dict[str, float] = {}
         self._gone: dict[str, float] = {}
         self._claimed: dict[str, float] = {}
+        self._turned: dict[str, float] = {}
         self._shown: dict[str, tuple[str, ...]] = {}
 
     def wrong(self, text: str) -> None:
@@ -44,10 +49,13 @@ class Judge:
 
     # --- on the way ---------------------------------------------------------------------------------------------
 
-    def change(self, change: Change, gateway: Gateway, process: Process) -> None:
+    def change(self, change: Change, gateway: Gateway, process: Process, epoch: int) -> None:
         """Judge one change of the gateway before it takes effect."""
         self.writes += 1
         self._tell(f"{process.name:6} {change.describe()}")
+        if epoch < self._epoch:
+            self.wrong(f"{process.name} writes {change.identity} in epoch {epoch}, and {self._epoch} has begun")
+        self._epoch = max(epoch, self._epoch)
         if process.dead:
             self.wrong(f"{process.name} is dead and writes {change.identity}")
         if change.identity in gateway.memory.foreign and change.action == "delete":
@@ -102,13 +110,17 @@ class Judge:
     def _service(self, key: Key, before: Json | None, after: Json | None) -> None:
         assert self.outside is not None, "the outside is made with the judge"
         if after is None or not _asks(after):
-            self._shown.pop((before or after or {})["metadata"]["uid"], None)
+            uid = (before or after or {})["metadata"]["uid"]
+            self._shown.pop(uid, None)
+            self._turned[uid] = CLOCK.monotonic()
             return
         uid, shown = after["metadata"]["uid"], _shown(after)
+        if CLOCK.monotonic() - self._turned.get(uid, -_LATE) < _LATE:
+            return  # it asked for no address lately, so what it shows may still be taken back
         had = self._shown.get(uid, ())
         if had and shown and set(had) != set(shown):
             self.wrong(f"the address of {'/'.join(key)} moves from {', '.join(had)} to {', '.join(shown)}")
-        if had and not shown:
+        if had and not shown and not self.rivals:
             self.wrong(f"{'/'.join(key)} loses its address {', '.join(had)}, and keeps asking for one")
         if shown:
             self._shown[uid] = shown

@@ -1,7 +1,7 @@
 """Bugs on purpose, each one that somebody has made: the harness is worth what it finds of them.
 
 A mutant replaces a function of the product in this process, for the rest of its life. Each says which laws it breaks; none
-touches the judge.
+touches the judge, and one is a bug of the gateway.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from faults.gateway import Gateway
 from isthmus.app.memory import StateMemory
 from isthmus.core.allocate import Allocator
 from isthmus.core.known import Known
@@ -228,6 +229,11 @@ def owners_are_forgotten() -> None:
     _patch(Known, "general", lambda real: lambda self: None)
 
 
+def epoch_is_ignored() -> None:
+    """Take writes from whoever sends them."""
+    _patch(Gateway, "fence", lambda real: lambda self, epoch: None)
+
+
 MUTANTS: dict[str, Callable[[], None]] = {
     make.__name__.replace("_", "-"): make
     for make in (
@@ -246,6 +252,7 @@ MUTANTS: dict[str, Callable[[], None]] = {
         save_in_the_middle,
         clock_is_trusted,
         owners_are_forgotten,
+        epoch_is_ignored,
     )
 }
 """Name to what breaks the product."""
@@ -265,5 +272,6 @@ FOUND_BY = {
     "save-in-the-middle": 86,
     "clock-is-trusted": 51,
     "owners-are-forgotten": 0,
+    "epoch-is-ignored": 124,
 }
 """The seed whose plan found it last; tried first, so that the test is quick. Others find it, too."""

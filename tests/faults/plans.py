@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from faults.outside import PATHS
 from faults.play import Plan, play
-from faults.seam import Fault
+from faults.seam import PAUSES, Fault
 
 _MOST_FAULTS = 5
 _POINTS = 130
@@ -27,7 +27,9 @@ _ENDS = ("expired", "cut", "frozen", "merged", "closed", "crash-before", "crash-
 
 
 def of_chance(seed: int) -> Plan:
-    """Return the plan that belongs to ``seed``: none, a few faults anywhere, a storm of one kind, or a list that lies.
+    """Return the plan that belongs to ``seed``.
+
+    No fault, a few anywhere, a storm of one kind, two controllers of which one is stopped, or a list that lies.
 
     The last is two or three faults in one place, which chance alone would hardly meet: what a process knows is shaken (its
     watch ends, or it dies), and the list by which it wants to find out is wrong.
@@ -35,6 +37,8 @@ def of_chance(seed: int) -> Plan:
     source = random.Random(f"plan {seed}")
     path = source.choice(PATHS)
     steps = source.randint(3, 12)
+    if source.random() < 0.15:
+        return Plan(seed, path, _stopped(source), steps, rivals=True)
     if source.random() < 0.05:
         return Plan(seed, path, (), steps)
     if source.random() < 0.25:
@@ -48,6 +52,13 @@ def of_chance(seed: int) -> Plan:
             for _ in range(source.randint(1, _MOST_FAULTS))
         ]
     return Plan(seed, path, tuple(sorted(faults, key=str)), steps)
+
+
+def _stopped(source: random.Random) -> tuple[Fault, ...]:
+    """Stop a leader somewhere, for longer than its Lease lasts: another takes over, and the old one wakes up in between."""
+    faults = [Fault(int(source.random() * _POINTS), source.choice(PAUSES))]
+    faults += [Fault(int(source.random() * _POINTS), source.randrange(1000)) for _ in range(source.randint(0, 2))]
+    return tuple(sorted(faults, key=str))
 
 
 def _lying(source: random.Random) -> tuple[Fault, ...]:

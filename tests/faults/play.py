@@ -18,7 +18,8 @@ from pathlib import Path
 
 from faults import virtual
 from faults.api import Json, Key
-from faults.disk import Disk, Reader
+from faults.disk import Disk, Reader, fresh
+from faults.election import Contender
 from faults.gateway import SeamDriver
 from faults.judge import Judge
 from faults.outside import Outside
@@ -28,6 +29,7 @@ from faults.virtual import CLOCK
 from isthmus.app import clusters as clusters_module
 from isthmus.app import controller as controller_module
 from isthmus.app.controller import Controller
+from isthmus.app.tenure import Alone
 from isthmus.errors import IsthmusError
 
 PATIENCE = 900.0
@@ -50,10 +52,12 @@ class Plan:
     path: str
     faults: tuple[Fault, ...] = ()
     steps: int = 8
+    rivals: bool = False
+    """Whether two controllers contend for the Lease."""
 
     def __str__(self) -> str:
         faults = ",".join(map(str, self.faults))
-        return f'seed {self.seed}, path {self.path}, faults "{faults}"'
+        return f'seed {self.seed}, path {self.path}{", rivals" if self.rivals else ""}, faults "{faults}"'
 
 
 @dataclass
@@ -100,12 +104,15 @@ class _Run:
         self.seam.record = record
         self.outside = Outside(plan.path, random.Random(f"life {plan.seed}"), self.judge.change, self._say)
         self.judge.outside = self.outside
+        self.judge.rivals = plan.rivals
         self.outside.api.on_write.append(self._written)
         self._stop = asyncio.Event()
-        self._controller: Controller | None = None
-        self._process: Process | None = None
+        self._running: dict[str, tuple[Process, Controller]] = {}
+        self._processes: dict[int, Process] = {}
 
     def _written(self, kind: str, key: Key, before: Json | None, after: Json | None) -> None:
+        if kind in ("leases", "events"):
+            return
         self.outside.note()
         self.judge.written(kind, key, before, after)
 
@@ -115,7 +122,7 @@ class _Run:
     async def run(self) -> Verdict:
         self.outside.populate()
         life = asyncio.create_task(self.outside.live(self.plan.steps))
-        lives = asyncio.create_task(self._live_on())
+        lives = [asyncio.create_task(self._live_on(slot)) for slot in range(2 if self.plan.rivals else 1)]
         try:
             await life
             self._say("world  is quiet from now on")
@@ -129,8 +136,9 @@ class _Run:
         finally:
             self.seam.forget()
             self._stop.set()
-            lives.cancel()
-            await asyncio.gather(lives, life, return_exceptions=True)
+            for one in lives:
+                one.cancel()
+            await asyncio.gather(*lives, life, return_exceptions=True)
         verdict = self.verdict
         verdict.wrongs = self.judge.wrongs
         verdict.struck, verdict.points = self.seam.struck, self.seam.names
@@ -140,12 +148,12 @@ class _Run:
 
     # --- the controller's lives ---------------------------------------------------------------------------------
 
-    async def _live_on(self) -> None:
+    async def _live_on(self, slot: int) -> None:
         """Start the controller, and again whenever it has died."""
         while True:
             self.verdict.lives += 1
             process = Process(f"c{self.verdict.lives}", epoch=self.verdict.lives)
-            self._process = process
+            self._processes[slot] = process
             self._say(f"{process.name:6} starts")
             context = copy_context()
             task = context.run(self._begin, process)
@@ -156,6 +164,7 @@ class _Run:
                 process.die()
                 died.cancel()
                 await process.buried()
+                self._running.pop(process.name, None)
             self._look_at_end(process, task)
             await asyncio.sleep(self.seam.source.choice((0.05, 1.0, 4.0)))
 
@@ -164,19 +173,24 @@ class _Run:
         return asyncio.get_running_loop().create_task(self._controlled(process))
 
     async def _controlled(self, process: Process) -> None:
-        state = Disk(self.outside.connection, self.seam, self._remembered)
+        turn, own = Alone(process.epoch), None
+        if self.plan.rivals:
+            own = fresh()  # as a pod has: what was applied is not kept over a restart
+            turn = Contender(SimClient(self.outside.api, self.seam), process.name)
+            await turn.win()
+            self._say(f"{process.name:6} leads, epoch {turn.epoch}")
+        state = Disk(self.outside.connection, self.seam, self._remembered, own, turn.leads)
         clusters_module.client = lambda kind, may_write: SimClient(self.outside.api, self.seam, may_write)
         controller_module._TELL = _STATUS_EVERY
         controller = Controller(
             Path("/configuration"),
             state,
-            drivers={
-                "memory": lambda kind, wiring: SeamDriver(self.outside.gateway, self.seam, lambda: process.epoch)
-            },
+            drivers={"memory": lambda kind, wiring: SeamDriver(self.outside.gateway, self.seam, lambda: turn.epoch)},
+            turn=turn,
         )
         assert controller.registry is not None, "it has files"
         controller.registry._reader = Reader(self.outside.files, self.seam)  # type: ignore[assignment]
-        self._controller = controller
+        self._running[process.name] = (process, controller)
         await controller.run()
 
     def _remembered(self, work: str, first: object) -> None:
@@ -223,10 +237,11 @@ class _Run:
 
     def _unsettled(self) -> list[str]:
         """Return what is still under way, so that nothing that looks well can be called so."""
-        if self._process is None or self._process.dead:
-            return ["nobody runs"]
-        if not self._process.awake.is_set():
-            return [f"{self._process.name} is stopped"]
+        for process in self._processes.values():
+            if not process.dead and not process.awake.is_set():
+                return [f"{process.name} is stopped"]
+        if len([process for process, _ in self._running.values() if not process.dead]) != 1:
+            return ["not one alone is at work"]
         return ["a request hangs"] if self.seam.waiting else []
 
     async def _still(self, when: str) -> None:
@@ -248,13 +263,15 @@ class _Run:
             return
         before = self.judge.writes, self.outside.api.writes
         self._say("world  the controller is restarted")
-        assert self._controller is not None, "it runs"
-        self._controller.stop()
-        lives = self.verdict.lives
-        for _ in range(40):
+        before_it = list(self._running)
+        for _, controller in self._running.values():
+            controller.stop()
+        for _ in range(60):
             await asyncio.sleep(1.0)
-            if self.verdict.lives > lives:
+            if self._running and list(self._running) != before_it:
                 break
+        else:
+            self.judge.wrong("nobody takes over after a controller has stopped")
         await asyncio.sleep(3.0)
         after = self.judge.writes, self.outside.api.writes
         if after != before:

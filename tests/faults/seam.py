@@ -148,11 +148,14 @@ class Seam:
 
         asyncio.get_running_loop().call_later(JUMP_LASTS, back)
 
-    async def call(self, name: str, effect: Callable[[], T], trouble: Trouble) -> T:
-        """Make one request: ``effect`` happens outside, then the reply is on its way back."""
+    async def call(self, name: str, effect: Callable[[], T], trouble: Trouble, *, pauses: bool = True) -> T:
+        """Make one request: ``effect`` happens outside, then the reply is on its way back.
+
+        Without ``pauses`` a process is not stopped here.
+        """
         process = PROCESS.get()
         await self._turn(process)
-        kind = self.strike(name, (*ANYWHERE, *trouble))
+        kind = self.strike(name, (*(ANYWHERE if pauses else (*CRASHES, *CLOCKS)), *trouble))
         if kind == "crash-before":
             await self._die(process)
         if kind == "pause-before":

@@ -9,7 +9,7 @@ import pytest
 
 from faults.playing import faults
 
-CASES = {
+CASES: dict[str, tuple[str, ...]] = {
     "a state kept while a plan was under way": ("86", "direct", "", "9"),
     "a first list of endpoints that shows nothing": ("520", "flannel", "kube.list endpointslices#0:empty", "7"),
     "a streamed first list of nodes that shows nothing": ("3", "auto", "kube.stream nodes#0:empty", "5"),
@@ -29,8 +29,15 @@ CASES = {
     "a disk that is full when an address is claimed": ("4", "direct", "state.insert_claim#0:full", "8"),
     "a claim whose reply nobody gets": ("4", "overlay", "state.insert_claim#1:crash-sent", "8"),
     "a controller that is stopped in the middle of a list": ("9", "overlay", "kube.list services#0:pause-sent", "8"),
+    "a leader that is stopped in the middle of a plan, and another that takes over": (
+        "7",
+        "direct",
+        "44:pause-sent",
+        "6",
+        "--rivals",
+    ),
 }
-"""Seed, path, faults, steps. What went wrong once, and what must never."""
+"""Seed, path, faults, steps, more. What went wrong once, and what must never."""
 
 
 def test_plans_of_chance_come_right() -> None:
@@ -46,8 +53,8 @@ def test_plans_of_chance_come_right() -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_case(name: str) -> None:
     """What was found by a plan once stays mended."""
-    seed, path, chosen, steps = CASES[name]
-    ended = faults(seed, "--path", path, "--faults", chosen, "--steps", steps)
+    seed, path, chosen, steps, *more = CASES[name]
+    ended = faults(seed, "--path", path, "--faults", chosen, "--steps", steps, *more)
     assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-2000:]
     if chosen:
         assert "FAULT" in ended.stdout, "the fault struck"

@@ -232,7 +232,8 @@ class Service:
                 {
                     "apiVersion": "v1",
                     "kind": "Service",
-                    "metadata": {"name": service.name, "namespace": service.namespace},
+                    # With the uid, one of the same name that was made meanwhile is not told what was meant for this one.
+                    "metadata": {"name": service.name, "namespace": service.namespace, "uid": service.uid},
                     "status": status,
                 },
                 force=True,
