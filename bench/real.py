@@ -11,10 +11,11 @@ import asyncio
 import json
 import os
 import re
+import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from isthmus.lab.joined import GATEWAY, LINK, JoinedLab
 from isthmus.lab.kube import KubeApi
 from isthmus.lab.net.topology import Topology
 from isthmus.model.kinds import VirtualIP, parse, vip_name
-from isthmus.registry.state import StateDirectory
+from isthmus.registry import tables
+from isthmus.registry.database import DATABASE
 
 _PATIENCE = 100.0
 _VIPS = "198.19.0.1-198.19.255.254"
@@ -61,11 +63,13 @@ async def known_cluster(
         for number in range(1, nodes):
             progress(f"node {number}/{nodes}")
             api.put(node(number, template))
-        async with StateDirectory(joined.state) as state:
+        # Past the state directory's own door, which makes each claim safe against a power cut: that is not measured here.
+        with closing(sqlite3.connect(joined.state / DATABASE, isolation_level=None)) as claims:
+            claims.execute("PRAGMA synchronous=OFF")
             for number in range(services):
                 progress(f"Service {number}/{services}")
                 put_service(api, number, endpoints, nodes, vip(number))
-                await state.create_claim(claim(number))
+                tables.insert_claim(claims, claim(number), time.time())
         yield joined
         if os.environ.get("BENCH_PROFILE_TO") and joined.controller is not None:
             await joined.controller.stop(grace=20)  # its profile is written at the end
