@@ -94,7 +94,7 @@ def first_list_believed() -> None:
 
     def make(real: Any) -> Any:
         async def following(self: Any, stream: Any, *, complete: bool) -> Any:
-            self.broken = self.broken or {("", "mutant"): "so that it never looks empty"}
+            self._began_empty = False
             return await real(self, stream, complete=complete)
 
         return following

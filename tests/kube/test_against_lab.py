@@ -6,6 +6,7 @@ is worth more. Streamed lists and paged ones are both tried.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from isthmus.kube.kinds import NODES
 from isthmus.kube.kubeconfig import load
 from isthmus.kube.transport import Patience
 
-from .conftest import Watched
+from .conftest import FAST, Watched
 from .stub import eventually
 
 lab = pytest.importorskip("isthmus.lab.kube")
@@ -126,6 +127,18 @@ async def test_an_empty_first_list_does_not_last(real: Lab, watching: Start) -> 
     watched = watching(via=real.client)
     await watched.informer.synced.wait()
     await eventually(lambda: watched.names == {"old"})
+
+
+async def test_the_first_object_after_an_empty_start_has_the_rest_listed(real: Lab, watching: Start) -> None:
+    """What a start missed does not stay missed because something else appears."""
+    real.node("old")
+    real.api.faults.empty_lists("nodes", 2)
+    watched = watching(via=real.client, timing=dataclasses.replace(FAST, idle_check=60.0))
+    await watched.informer.synced.wait()
+    assert not watched.names
+    await eventually(lambda: real.api.watches("nodes"))
+    real.node("young")
+    await eventually(lambda: watched.names == {"old", "young"})
 
 
 async def test_permissions(real: Lab, watching: Start) -> None:

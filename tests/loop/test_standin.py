@@ -116,6 +116,21 @@ def test_two_devices_get_two_blocks() -> None:
     virtually(tell)
 
 
+def test_a_device_without_a_tunnel_end_is_asked_about_again() -> None:
+    """Where no node is there yet, the device is on no segment; its Node is made when the first one comes."""
+
+    async def tell() -> None:
+        story = Story()
+        story.rig.world.put_node("east", "n1", None)
+        assert await story.duty.look("lab/gw") == 2.0
+        assert not story.api.nodes
+        story.rig.put(node("n1", "192.0.2.11", "10.244.1.0/24"))
+        await story.duty.look("lab/gw")
+        assert set(story.api.nodes) == {"isthmus-lab-gw"}
+
+    virtually(tell)
+
+
 def test_a_clock_that_is_behind_delays_a_block_by_seconds_only() -> None:
     """A Node that seems to come from the future waits for an allocator no longer than any other."""
 

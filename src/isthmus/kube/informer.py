@@ -108,6 +108,7 @@ class Informer(Generic[F]):
         self._watched = False
         self._labels = (client.connection.name, projection.kind.plural)
         self._must_list = True
+        self._began_empty = False
         self._streams = True
         self._refused_watches = 0
         self._watching_since: float | None = None
@@ -253,8 +254,7 @@ class Informer(Generic[F]):
                 self._streams = False  # perhaps it ignores what it does not know, and will never end the list
                 raise KubeUnreachable(f"list {self.kind}: fell silent before the list was complete") from None
         proof = await prove(self._client, self.kind, self._where, self.resource_version, self._timing)
-        nothing = not self._store and not self.broken
-        unseen = self._belief.suspect_empty or (proof.verdict is Verdict.CURRENT and nothing)
+        unseen = self._belief.suspect_empty or (proof.verdict is Verdict.CURRENT and self._began_empty)
         if proof.verdict is Verdict.WENT_BACK or (proof.occupied and unseen):
             self._must_list = True
         elif proof.verdict is Verdict.BEHIND:
@@ -297,6 +297,7 @@ class Informer(Generic[F]):
         changed = {key for key, facts in listed.facts.items() if self._store.put(key, facts)}
         changed |= {key for key in gone if self._store.remove(key)}
         self._name_broken(listed.broken)
+        self._began_empty = not self._store and not self.broken
         self.resource_version = version
         self._must_list = False
         self._alive()
@@ -343,8 +344,8 @@ class Informer(Generic[F]):
                 if self._store.remove(key):
                     changed.add(key)
             elif event.type in ("ADDED", "MODIFIED"):
-                if self._belief.suspect_empty:
-                    self._must_list = True  # it is not empty any more, so a list tells what is really gone
+                if self._belief.suspect_empty or self._began_empty:
+                    self._must_list = True  # it is not empty any more, so a list tells what else there is, or is gone
                 self._belief.event(key)
                 single = _Listed[F]()
                 if event.broken is not None:

@@ -30,6 +30,8 @@ from isthmus.telemetry import get_logger
 
 ALLOCATOR_PATIENCE = 5.0
 """Seconds that the cluster's own pod CIDR allocator has before we choose ourselves; it usually takes well under one."""
+NO_END_YET = 2.0
+"""Seconds until a device without a tunnel end is looked at again."""
 _CONFIG_PLACES = (("kube-flannel", "kube-flannel-cfg"), ("kube-system", "kube-flannel-cfg"))
 
 
@@ -56,7 +58,7 @@ class StandIn:
                 await self._context.client.delete(NODES, node_name, uid=node.uid)
             return None
         if ground.tunnel_end(4) is None and ground.tunnel_end(6) is None:
-            return None  # the device's next pass asks again
+            return NO_END_YET  # its segment is that of the nodes, and there may be none yet
         if node is None:
             self._given.pop(node_name, None)
             await self._context.client.create(NODES, _document(node_name, device))
