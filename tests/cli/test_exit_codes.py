@@ -87,3 +87,48 @@ def test_no_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`status` without a controller's state ends with 1 and says so."""
     assert run("status", "--state", str(tmp_path / "nowhere")) == 1
     assert "does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("agent", "gateway", "--listen", "nowhere"), "--listen nowhere: has no port"),
+        (("agent", "gateway", "--metrics", "9443"), "--metrics '9443': is no address with a port"),
+        (("agent", "gateway", "--certificate-lifetime", "1s"), "--certificate-lifetime: is too short"),
+        (("agent", "gateway", "token", "--ttl", "30d"), "--ttl: is not between"),
+        (("gateway", "enrol", "gw1", "--url", "192.0.2.1:7441"), "--url 192.0.2.1:7441: is not a URL"),
+        (("gateway", "enrol", "../gw1", "--url", "https://192.0.2.1:7441"), "DEVICE ../gw1"),
+    ],
+)
+def test_wrong_values_of_options(arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A value that can never be right is wrong usage, named with its own option."""
+    assert run(*arguments) == 64
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [("plan",), ("apply", "--yes"), ("clean",)])
+def test_a_device_nobody_knows(
+    verb: tuple[str, ...], config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong --device is told with the right ones."""
+    arguments = ("--config", str(config), "--state", str(tmp_path / "state"), "--device", "gw9")
+    assert run(*verb, *arguments) == 1
+    assert "--device gw9: is not in the configuration (there is gw)" in capsys.readouterr().err
+
+
+def test_apply_of_what_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the configuration cannot be read, nobody says that there is nothing to do; JSON holds the reason, too."""
+    arguments = ("apply", "--yes", "--config", str(tmp_path / "nowhere"), "--state", str(tmp_path / "state"))
+    assert run(*arguments) == 1
+    out, err = capsys.readouterr()
+    assert out == "nothing was done; not everything could be read\n"
+    assert "nowhere: cannot be read" in err
+    assert run(*arguments, "--json") == 1
+    assert "nowhere: cannot be read" in json.loads(capsys.readouterr().out)["problems"][0]
+
+
+@pytest.mark.parametrize("group", [(), ("agent",), ("agent", "gateway"), ("gateway",), ("lab",)])
+def test_lists_of_commands_say_whole_sentences(group: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """No group's help cuts off what a command is for."""
+    assert run(*group, "--help") == 0
+    assert "..." not in capsys.readouterr().out.partition("Commands:")[2]

@@ -9,9 +9,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
-from isthmus.lab.prompt import welcome
+from isthmus.cli.commands import group
+from isthmus.lab.prompt import settings, welcome
 
 
 @pytest.fixture
@@ -54,3 +56,17 @@ def test_a_lab_is_up_until_it_is_ended(place: Path) -> None:
 def test_what_the_prompt_says_first_fits_the_screen() -> None:
     """No line is wider than a terminal of 80 columns."""
     assert max(len(line) for line in welcome(200, "203.0.113.128").splitlines()) <= 80
+
+
+def test_every_verb_finds_the_labs_objects_and_state() -> None:
+    """Whatever takes --config or --state on the gateway gets the lab's own in the lab."""
+    told = settings(Path("/lab/state"), Path("/lab/config"))
+    context = click.Context(group)
+    missing = []
+    for verb in group.list_commands(context):
+        command = group.get_command(context, verb)
+        assert command is not None
+        for option in ("config", "state"):
+            if any(one.name == option for one in command.params):
+                missing += [name for name in [f"ISTHMUS_{verb.upper()}_{option.upper()}"] if f"{name}=" not in told]
+    assert missing == []

@@ -34,7 +34,7 @@ async def clean(where: Sources, only: tuple[str, ...], *, really: bool) -> tuple
     for name in only:
         if name not in devices:
             raise InputError(
-                f"--device {name}", "is not in the configuration", f"there is {', '.join(sorted(devices))}"
+                f"--device {name}", "is not in the configuration", f"there is {', '.join(sorted(devices)) or 'none'}"
             )
     found: list[Cleaned] = []
     for name, device in sorted(devices.items()):

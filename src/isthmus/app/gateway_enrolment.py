@@ -14,7 +14,7 @@ from isthmus.errors import InputError
 from isthmus.model.kinds.device import GatewayAgent
 from isthmus.model.kinds.parse import parse
 
-__all__ = ["Enrolled", "enrol", "show"]
+__all__ = ["Enrolled", "checked", "enrol", "show"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,7 @@ class Enrolled:
 
 
 async def enrol(token: str, device: str, url: str, name: str, directory: Path, *, place: str) -> Enrolled:
-    """Get and keep a certificate for ``device``; raise an ``IsthmusError`` that never repeats the token."""
-    url = _checked(device, url)
+    """Get and keep a certificate for ``device`` at a URL that is ``checked``; no error that is raised repeats the token."""
     parsed = Token.parse(token, place)
     make_private_directory(directory)
     await ask_agent(parsed, url, name, directory, device)
@@ -43,7 +42,7 @@ def show(device: str, directory: Path) -> Enrolled:
     return Enrolled(device, common_name(certificate), certificate.not_valid_after_utc, credentials.folder)
 
 
-def _checked(device: str, url: str) -> str:
+def checked(device: str, url: str) -> str:
     """Return the URL as an EdgeDevice would hold it; the same rules for both, and the device's name becomes a folder's."""
     spec = {"driver": "linux", "linux": {"agent": {"url": url}}}
     document = {

@@ -28,7 +28,7 @@ def command() -> None:
 command.add_command(gateway_agent.command, "gateway")
 
 
-@command.command()
+@command.command(short_help="Realise this node's place on our overlays.")
 @click.option("--node", required=True, envvar="NODE_NAME", help="Name of this node's Node object.")
 @click.option(
     "--kubeconfig",

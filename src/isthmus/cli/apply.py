@@ -87,8 +87,9 @@ async def _show(where: Sources, only: tuple[str, ...], allow_deletes: bool) -> R
         plans, missing = _plans(look, None, only, allow_deletes)
         show(look, plans)
         if all(plan.empty for plan in plans):
-            _end([], [], as_json=False)
-            return EXIT_FAILED if missing or look.unread or look.problems else 0
+            failed = bool(missing or look.unread or look.problems)
+            _end([], [], look, failed=failed, as_json=False)
+            return EXIT_FAILED if failed else 0
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         return Reviewed(now, {plan.device: plan.changes for plan in plans}, allow_deletes, True)
 
@@ -108,10 +109,10 @@ async def _run(
         if reviewed is not None and (moved := _moved(look, reviewed, plans)):
             _say_moved(moved, as_json=as_json)
             return EXIT_PENDING
-        if not as_json and reviewed is None:
-            show(look, plans)
+        if not as_json:
+            show(look, plans if reviewed is None else [])
         if all(plan.empty for plan in plans):
-            _end([], [], as_json=as_json)
+            _end([], [], look, failed=failed, as_json=as_json)
             return EXIT_FAILED if failed else 0
         applying = Applying(look, held)
         outcomes = []
@@ -119,8 +120,8 @@ async def _run(
             outcomes.append(one)
             if not as_json:
                 _line(one)
-        _end(outcomes, applying.notes, as_json=as_json)
         failed = failed or any(one.result != "done" for one in outcomes)
+        _end(outcomes, applying.notes, look, failed=failed, as_json=as_json)
         return EXIT_FAILED if failed or applying.notes else 0
 
 
@@ -174,7 +175,7 @@ def _line(one: Applied) -> None:
         click.secho(f"{one.change.describe()}   {one.result}: {one.reason}", fg=_MARKS[one.result])
 
 
-def _end(outcomes: list[Applied], notes: list[str], *, as_json: bool) -> None:
+def _end(outcomes: list[Applied], notes: list[str], look: Oneshot, *, failed: bool, as_json: bool) -> None:
     if as_json:
         told: list[dict[str, Any]] = [
             {
@@ -186,13 +187,15 @@ def _end(outcomes: list[Applied], notes: list[str], *, as_json: bool) -> None:
             }
             for one in outcomes
         ]
-        emit_json({"outcomes": told, "notes": notes})
+        problems = [str(problem) for problem in look.problems]
+        emit_json({"outcomes": told, "notes": [*look.notes, *notes], "problems": problems})
         return
     for text in notes:
         note(f"note: {text}")
     done = sum(1 for one in outcomes if one.result == "done")
     rest = [f"{number} {result}" for result in _MARKS if (number := _number(outcomes, result)) and result != "done"]
-    click.echo("; ".join([f"{count(done, 'change')} done", *rest]) if outcomes else "nothing to do")
+    nothing = "nothing was done; not everything could be read" if failed else "nothing to do"
+    click.echo("; ".join([f"{count(done, 'change')} done", *rest]) if outcomes else nothing)
 
 
 def _number(outcomes: list[Applied], result: str) -> int:

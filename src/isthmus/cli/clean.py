@@ -40,14 +40,16 @@ async def _run(where: Sources, only: tuple[str, ...], yes: bool, as_json: bool) 
     # A device that stands in a file nobody can read is not cleaned, and that is no success.
     for problem in problems:
         note(f"configuration: {problem}")
+    failed = [outcome for outcome in outcomes if outcome.result not in ("done", "pending")]
     if as_json:
         emit_json([{"device": o.device, "change": o.text, "result": o.result, "reason": o.reason} for o in outcomes])
     else:
         for outcome in outcomes:
             plan_line(f"{outcome.text}" + (f"   {outcome.result}: {outcome.reason}" if outcome.reason else ""))
         verb = "removed" if yes else "would be removed; say --yes to do it"
-        click.echo(f"{count(len(outcomes), 'thing')} {verb}" if outcomes else "nothing of ours is there")
-    failed = [outcome for outcome in outcomes if outcome.result not in ("done", "pending")]
+        nothing = "nothing was found to remove" if problems else "nothing of ours is there"
+        well = len(outcomes) - len(failed)
+        click.echo(f"{count(well, 'thing')} {verb}" if outcomes else nothing)
     if failed:
         note(f"{count(len(failed), 'thing')} could not be removed")
     return EXIT_FAILED if failed or problems else 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from isthmus.cli.options import DEFAULT_STATE
+from isthmus.cli.options import DEFAULT_STATE, spelled
 from isthmus.errors import InputError
 
 _MOST = 4096
@@ -20,7 +20,7 @@ def command() -> None:
     """Let this machine's controller in at a gateway's agent."""
 
 
-@command.command()
+@command.command(short_help="Get a certificate for a device with its agent's token.")
 @click.argument("device")
 @click.option("--url", required=True, help="Where the agent listens, like https://gw1.example.org:7441.")
 @click.option(
@@ -42,8 +42,11 @@ def enrol(device: str, url: str, token_file: Path | None, name: str | None, dire
     The agent is recognised by the fingerprint in the token before the token's secret is sent. Run it as the user that the
     controller runs as: it must be able to read the key.
     """
+    from isthmus.app.gateway_enrolment import checked
     from isthmus.app.gateway_enrolment import enrol as become_client
 
+    with spelled():
+        url = checked(device, url)
     place = str(token_file) if token_file is not None else "standard input"
     called = (name or socket.gethostname()).lower()
     found = asyncio.run(become_client(_token(token_file), device, url, called, directory, place=place))
@@ -52,7 +55,7 @@ def enrol(device: str, url: str, token_file: Path | None, name: str | None, dire
     )
 
 
-@command.command()
+@command.command(short_help="Show by what we are known at a device, and until when.")
 @click.argument("device")
 @click.option(
     "--directory",

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from isthmus.cli.durations import DURATION
-from isthmus.cli.options import json_option, listen_option, log_option
+from isthmus.cli.options import json_option, listen_option, log_option, spelled
 from isthmus.errors import InputError
 from isthmus.telemetry import setup_logging
 
 if TYPE_CHECKING:
     from isthmus.app.gateway_agent import Wanted
-
-if TYPE_CHECKING:
     from isthmus.web.address import Address
 
 _STATE = Path("/var/lib/isthmus-gateway")
@@ -29,7 +27,7 @@ _state = click.option(
 )
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="Serve this host as a gateway to a controller elsewhere.")
 @click.option(
     "--listen",
     default=":7441",
@@ -99,20 +97,18 @@ def command(
     if context.invoked_subcommand is not None:
         return
     setup_logging(level=log_level)
-    if certificate_lifetime < 60:
-        raise InputError("--certificate-lifetime", "is too short to be renewed in time", "write 1h or more")
-    if member_probe is not None and not 0.01 <= member_probe <= 60:
-        raise InputError("--member-probe", "is outside 10ms to 60s", "write a time such as 100ms")
     from isthmus.agents.gateway.listener import address_of
     from isthmus.app.gateway_agent import Wanted
 
+    with spelled():
+        if certificate_lifetime < 60:
+            raise InputError("--certificate-lifetime", "is too short to be renewed in time", "write 1h or more")
+        if member_probe is not None and not 0.01 <= member_probe <= 60:
+            raise InputError("--member-probe", "is outside 10ms to 60s", "write a time such as 100ms")
+        host, port = address_of(listen)
     lifetime = timedelta(seconds=certificate_lifetime)
     asyncio.run(
-        _run(
-            Wanted(
-                state, *address_of(listen), names, installation, protocol, announce, lifetime, member_probe, metrics
-            )
-        )
+        _run(Wanted(state, host, port, names, installation, protocol, announce, lifetime, member_probe, metrics))
     )
 
 
@@ -126,7 +122,7 @@ async def _run(wanted: Wanted) -> None:
     await run_gateway_agent(wanted, stop)
 
 
-@command.command()
+@command.command(short_help="Print a token that lets one controller in.")
 @click.option("--ttl", type=DURATION, default="1h", show_default=True, help="How long the token holds.")
 @_state
 @click.pass_context
@@ -138,7 +134,7 @@ def token(context: click.Context, ttl: float, state: Path | None) -> None:
     from isthmus.app.gateway_agent import new_token
 
     if not 1 <= ttl <= 7 * 86400:
-        raise InputError("--ttl", "is not between 1s and 7d", "an hour is enough to carry it over")
+        raise click.UsageError("--ttl: is not between 1s and 7d (an hour is enough to carry it over)")
     click.echo(new_token(_of(context, state), timedelta(seconds=ttl)))
 
 
@@ -175,7 +171,7 @@ def revoke(context: click.Context, name: str, state: Path | None) -> None:
     click.echo(f"{name} is not let in any more")
 
 
-@command.command("reset-epoch")
+@command.command("reset-epoch", short_help="Forget which controller was the newest.")
 @_state
 @click.pass_context
 def reset_epoch(context: click.Context, state: Path | None) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -131,6 +132,15 @@ def log_option(function: F) -> F:
     return level(format(function))
 
 
+@contextmanager
+def spelled() -> Iterator[None]:
+    """Tell an ``InputError`` about what stands on the command line as wrong usage, with that exit code."""
+    try:
+        yield
+    except InputError as error:
+        raise click.UsageError(str(error)) from error
+
+
 def listen_option(port: int, flag: str = "--listen") -> Callable[[F], F]:
     """Add ``--listen ADDR:PORT``, or the same under another name; ``port`` is the one that our manifests use."""
     return click.option(
@@ -142,10 +152,8 @@ def listen_option(port: int, flag: str = "--listen") -> Callable[[F], F]:
     )
 
 
-def _address(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Address | None:
+def _address(_context: click.Context, parameter: click.Parameter, value: str | None) -> Address | None:
     from isthmus.web.address import Address
 
-    try:
-        return Address.parse(value) if value is not None else None
-    except InputError as error:
-        raise click.UsageError(str(error)) from error
+    with spelled():
+        return Address.parse(value, parameter.opts[0]) if value is not None else None

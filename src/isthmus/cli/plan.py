@@ -12,6 +12,7 @@ import click
 from isthmus.cli import EXIT_FAILED, EXIT_PENDING
 from isthmus.cli.options import json_option, source_options
 from isthmus.cli.render import emit_json, note, plan_line
+from isthmus.errors import InputError
 from isthmus.telemetry import setup_logging
 
 if TYPE_CHECKING:
@@ -72,7 +73,10 @@ def chosen(look: Oneshot, only: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """Return the devices to look at (all, if none are named), and those of them that could not be read."""
     unknown = set(only) - look.world.devices.keys()
     if unknown:
-        raise click.UsageError(f"no device is called {', '.join(sorted(unknown))}")
+        for problem in look.problems:  # a device that stands in a file nobody can read is not known either
+            note(f"configuration: {problem}")
+        there = ", ".join(sorted(look.world.devices)) or "none"
+        raise InputError(f"--device {', '.join(sorted(unknown))}", "is not in the configuration", f"there is {there}")
     wanted = sorted(only or look.world.devices)
     return [device for device in wanted if device in look.planners], [d for d in wanted if d not in look.planners]
 

@@ -32,6 +32,9 @@ _TRY = (
     ("on gw1 nft list map inet isthmus_main services4", ""),
 )
 
+_VERBS = ("ADOPT", "APPLY", "CLEAN", "CONTROLLER", "DOCTOR", "EXPLAIN", "PLAN", "STATUS")
+"""The verbs that read objects or state."""
+
 
 def welcome(nodes: int, vip: str) -> str:
     """Return what the prompt says first: what is there and what to try, in lines of 80 columns."""
@@ -85,16 +88,24 @@ def write_tools(joined: JoinedLab) -> Path:
     folder = joined.lab.directory / "tools"
     folder.mkdir(exist_ok=True)
     python = shlex.quote(sys.executable)
-    state, config = shlex.quote(str(joined.state)), shlex.quote(str(joined.config))
     _script(folder / "on", 'ns=$1; shift; exec ip netns exec "$ns" "$@"')
     _script(
         folder / "isthmus",
-        f"export ISTHMUS_STATUS_STATE={state} ISTHMUS_PLAN_STATE={state} ISTHMUS_EXPLAIN_STATE={state}\n"
-        f"export ISTHMUS_PLAN_CONFIG={config} ISTHMUS_EXPLAIN_CONFIG={config} ISTHMUS_CLEAN_CONFIG={config}\n"
-        f'exec ip netns exec {GATEWAY} {python} -m isthmus "$@"',
+        f'export {settings(joined.state, joined.config)}\nexec ip netns exec {GATEWAY} {python} -m isthmus "$@"',
     )
     (folder / "bashrc").write_text("PS1='lab$ '\nunset PROMPT_COMMAND\n")
     return folder
+
+
+def settings(state: Path, config: Path) -> str:
+    """Return what the command `isthmus` gets, so that each verb finds the lab's own objects and state; for a shell."""
+    found = {
+        **{f"ISTHMUS_{verb}_STATE": state for verb in _VERBS},
+        **{f"ISTHMUS_{verb}_CONFIG": config for verb in _VERBS if verb != "STATUS"},
+        "ISTHMUS_GATEWAY_ENROL_DIRECTORY": state / "gateways",
+        "ISTHMUS_GATEWAY_SHOW_DIRECTORY": state / "gateways",
+    }
+    return " ".join(f"{name}={shlex.quote(str(path))}" for name, path in found.items())
 
 
 def environment(joined: JoinedLab, tools: Path) -> dict[str, str]:

@@ -16,13 +16,13 @@ class Address(NamedTuple):
     port: int
 
     @classmethod
-    def parse(cls, text: str) -> Address:
-        """Read ``ADDR:PORT``; an IPv6 address may stand in brackets. Raises InputError."""
+    def parse(cls, text: str, option: str = "--listen") -> Address:
+        """Read the ``ADDR:PORT`` of ``option``; an IPv6 address may stand in brackets. Raises InputError."""
         host, colon, port = text.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
         if not colon or not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
             raise InputError(
-                f"--listen {text!r}", "is no address with a port", "write for example 127.0.0.1:9441 or [::1]:9441"
+                f"{option} {text!r}", "is no address with a port", "write for example 127.0.0.1:9441 or [::1]:9441"
             )
         return cls(host, int(port))
 

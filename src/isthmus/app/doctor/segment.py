@@ -47,4 +47,8 @@ def judge_vips(device: str, asked: int, others: Mapping[IPAddress, str]) -> Iter
             "find that machine, or exclude the address from its pool; two owners lose packets in turn",
         )
     if asked and not others:
-        yield ok(subject, f"nobody else answers for its {asked} VIPs")
+        yield ok(subject, f"nobody else answers for {_own(asked)}")
+
+
+def _own(number: int) -> str:
+    return "its VIP" if number == 1 else f"its {number} VIPs"
