@@ -383,3 +383,12 @@ async def test_a_process_without_the_capability_is_told(monkeypatch: pytest.Monk
     monkeypatch.setattr("pathlib.Path.read_text", lambda *_a, **_k: "CapEff:\t0000000000000000\n")
     with pytest.raises(DeviceUnsupported, match="NET_ADMIN"):
         await LinuxDriver().open()
+
+
+async def test_a_delete_that_names_no_mac_hurts_only_itself(driver: LinuxDriver) -> None:
+    """What is to go comes as its caller spells it: nothing stands at what is no MAC, and the rest is carried out."""
+    await settle(driver, {TUNNEL.identity: TUNNEL})
+    entry = FdbEntry("isth0", "02:00:00:00:00:09", ip_address("192.0.2.9"))
+    nonsense = FdbEntry("isth0", "no mac", ip_address("192.0.2.8"))
+    found = await outcomes(driver, [Change("delete", nonsense.identity, nonsense, None), create(entry)])
+    assert [one.result for one in found] == ["done", "done"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from isthmus.agents.gateway.authority import Authority
+from isthmus.agents.gateway.enrolled import Clients, NameTaken, serial_text
 from isthmus.app.gateway_agent import clients, revoke
 from isthmus.app.gateway_enrolment import enrol
 from isthmus.drivers.linux.remote import exchange
+from isthmus.drivers.linux.remote.credentials import Requested
 from isthmus.drivers.linux.remote.messages import AskEnrol, encode
 from isthmus.drivers.linux.remote.tokens import Token
 from isthmus.errors import DeviceError, DeviceRefused, InputError, StateError
@@ -155,6 +159,20 @@ async def test_what_is_signed_is_only_the_key(rig: Rig) -> None:
     made = x509.load_pem_x509_certificate(said["certificate"].encode())
     assert made.subject.rfc4514_string() == "CN=modest"
     assert not made.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+
+
+def test_a_renewal_is_nobody_elses_by_the_name(tmp_path: Path) -> None:
+    """A client taken off the list while it renews gets nothing, even if another was enrolled under its name meanwhile."""
+    authority, listed = Authority(tmp_path), Clients(tmp_path / "clients.json")
+    first, second, third = (
+        authority.issue(Requested.new("controller").csr, "controller", timedelta(days=1)) for _ in range(3)
+    )
+    listed.add("controller", first)
+    listed.revoke("controller")
+    listed.add("controller", second)
+    with pytest.raises(NameTaken):
+        listed.add("controller", third, renews=serial_text(first))
+    assert [one.serial for one in listed.all()["controller"]] == [serial_text(second)]
 
 
 async def test_nobody_listening_is_said(rig: Rig) -> None:

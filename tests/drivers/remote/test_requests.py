@@ -8,12 +8,17 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from isthmus.agents.gateway import listener
+from isthmus.agents.gateway.callers import Callers
+from isthmus.agents.gateway.enrolled import Clients
+from isthmus.agents.gateway.problems import Denied
 
 from .rig import Rig, running
 
@@ -161,3 +166,44 @@ async def test_connections_have_a_number(tmp_path: Path, monkeypatch: pytest.Mon
                 await writer.wait_closed()
         await asyncio.sleep(0.2)
         assert (await rig.ask("GET", "/healthz"))[0] == 200
+
+
+async def test_strangers_leave_room_for_a_controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever shows no certificate gets a few of the connections, however many it opens; a controller still comes in."""
+    monkeypatch.setattr(listener, "MOST_CONNECTIONS", 6)
+    monkeypatch.setattr(listener, "MOST_STRANGERS", 4)
+    monkeypatch.setattr(listener, "MOST_OF_A_STRANGER", 3)
+    async with running(tmp_path) as rig:
+        await rig.enrol()
+        await asyncio.sleep(0.1)
+        held = [await raw(rig, rig.context(None)) for _ in range(8)]
+        await asyncio.sleep(0.2)
+        assert sum(not reader.at_eof() and reader.exception() is None for reader, _ in held) == 3
+        assert (await rig.ask("GET", "/v1/hello"))[0] == 200
+        for _, writer in held:
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
+def test_slow_strangers_do_not_use_up_the_room_of_controllers(tmp_path: Path) -> None:
+    """Requests under way are counted apart: a hundred strangers that send slowly, and a controller is served."""
+    callers = Callers(Clients(tmp_path / "clients.json"))
+    with contextlib.ExitStack() as stack:
+        served = 0
+        for number in range(100):
+            stranger = make_mocked_request("POST", "/v1/enrol", transport=_from(f"192.0.2.{number}"))
+            try:
+                stack.enter_context(callers.one_more(stranger, ""))
+            except Denied:
+                continue
+            served += 1
+        assert 0 < served < 64
+        with callers.one_more(make_mocked_request("POST", "/v1/apply"), "controller"):
+            pass
+
+
+def _from(address: str) -> Any:
+    return SimpleNamespace(
+        get_extra_info=lambda name, default=None: (address, 40000) if name == "peername" else default
+    )

@@ -34,6 +34,8 @@ class Callers:
         self._strangers = Rate(per_second=0.5, burst=10)
         self._enrolments = Rate(per_second=0.1, burst=6)
         self._together = Concurrency(each=16, together=64)
+        # A count of their own: strangers who send their bodies slowly must not use up the room of controllers.
+        self._strangers_together = Concurrency(each=4, together=16)
 
     def identify(self, request: web.Request) -> str:
         """Return the client's name, empty where a path needs none; raise ``Denied``."""
@@ -75,7 +77,8 @@ class Callers:
     @contextmanager
     def one_more(self, request: web.Request, name: str) -> Iterator[None]:
         """Count a request for as long as the ``with`` lasts; raise ``Denied`` where there are too many."""
-        with self._together.one(name or network_of(request.remote or "")) as room:
+        count = self._together if name else self._strangers_together
+        with count.one(name or network_of(request.remote or "")) as room:
             if not room:
                 raise Denied("too-many-requests", 429, "too many requests at a time", retry_after=1)
             yield

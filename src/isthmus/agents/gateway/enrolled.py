@@ -74,8 +74,10 @@ class Clients:
 
         def work(clients: _Clients) -> tuple[_Clients, None]:
             standing = tuple(one for one in clients.get(name, ()) if one.until > now)
-            if bool(standing) != (renews is not None):
-                raise NameTaken(name)  # also a renewal for who was taken off the list meanwhile
+            if renews is None and standing:
+                raise NameTaken(name)
+            if renews is not None and all(one.serial != renews for one in standing):
+                raise NameTaken(name)  # taken off the list meanwhile, even if another has the name by now
             held = [one for one in standing if one.serial == renews]
             others = [one for one in standing if one.serial != renews][-(_MOST_PER_NAME - 2) :]
             return {**clients, name: (*held, *others, Issued.of(certificate))}, None

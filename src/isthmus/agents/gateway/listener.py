@@ -1,16 +1,20 @@
 """The door itself: one TLS socket, so many connections and no more, none of which may dawdle.
 
 A connection that shows no whole request head, or asks nothing, is closed after :data:`IDLE` seconds; a handshake has five.
+Those who show no certificate have a few of the connections, and each address fewer: whoever holds on to all it can get
+keeps other strangers out, and no controller.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from typing import Self
 
 from aiohttp import web
 
+from isthmus.agents.gateway.limits import network_of
 from isthmus.errors import InputError
 
 __all__ = ["Listener", "address_of"]
@@ -18,6 +22,9 @@ __all__ = ["Listener", "address_of"]
 IDLE = 30.0
 HANDSHAKE = 5.0
 MOST_CONNECTIONS = 256
+MOST_STRANGERS = 64
+"""Connections of all together that show no certificate."""
+MOST_OF_A_STRANGER = 16
 _GRACE = 3.0
 
 
@@ -29,6 +36,7 @@ class Listener:
         self._host = host
         self._asked = port
         self._server: asyncio.Server | None = None
+        self._strangers: dict[int, str] = {}
         self._runner = web.AppRunner(
             application,
             access_log=None,
@@ -70,18 +78,42 @@ class Listener:
         return port
 
     def _connection(self) -> asyncio.BaseProtocol:
+        return _Arriving(self._received)
+
+    def _received(self, transport: asyncio.Transport) -> asyncio.Protocol | None:
+        """Return who serves a connection whose handshake is done; none: there is no room for it."""
         server = self._runner.server
         if server is None or len(server.connections) >= MOST_CONNECTIONS:
-            return _Full()
-        return server()
+            return None
+        there = {id(one) for one in server.connections}
+        self._strangers = {key: network for key, network in self._strangers.items() if key in there}
+        connection = transport.get_extra_info("ssl_object")
+        known = isinstance(connection, ssl.SSLObject) and bool(connection.getpeercert())
+        network = network_of(str((transport.get_extra_info("peername") or ("",))[0]))
+        if not known:
+            same = sum(one == network for one in self._strangers.values())
+            if len(self._strangers) >= MOST_STRANGERS or same >= MOST_OF_A_STRANGER:
+                return None
+        serving = server()
+        if not known:
+            self._strangers[id(serving)] = network
+        return serving
 
 
-class _Full(asyncio.Protocol):
-    """Ends a connection that there is no room for."""
+class _Arriving(asyncio.Protocol):
+    """Stands at the door until the handshake is done, and it is seen whether a certificate was shown."""
+
+    def __init__(self, receive: Callable[[asyncio.Transport], asyncio.Protocol | None]) -> None:
+        self._receive = receive
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
+        assert isinstance(transport, asyncio.Transport), "a stream has one"
+        serving = self._receive(transport)
+        if serving is None:
             transport.abort()
+            return
+        transport.set_protocol(serving)
+        serving.connection_made(transport)
 
 
 def address_of(text: str) -> tuple[str, int]:

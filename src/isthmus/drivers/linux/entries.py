@@ -80,7 +80,12 @@ def _step(
     if isinstance(resource, FdbEntry):
         if link not in links.ours:
             return done(change) if change.after is None else refused(change, f"{link} is not a tunnel of ours")
-        return rtnetlink.delete_fdb(resource, index) if change.after is None else rtnetlink.new_fdb(resource, index)
+        if change.after is not None:
+            return rtnetlink.new_fdb(resource, index)
+        try:
+            return rtnetlink.delete_fdb(resource, index)
+        except ValueError:
+            return done(change)  # what is to go comes as its caller spells it, and nothing stands at what is no MAC
     if link in links.ours:
         if change.after is None:
             return rtnetlink.delete_neighbor(resource, index)
