@@ -85,6 +85,35 @@ def test_a_deleted_lease_is_made_again_by_its_holder() -> None:
     assert next_step(other, 125.0) == Take()
 
 
+def test_a_deleted_lease_is_not_taken_up_again_after_the_time_to_write() -> None:
+    """Who finds it gone after its own time is over may have missed another's whole term: it is a candidate like any."""
+    slept = read(failed(taken(read(SEAT, None, 100.0), 5, 100.0), 3000.0), None, 3600.0)
+    assert (slept.epoch, slept.holds(3600.0)) == (0, False)
+    assert next_step(slept, 3614.9) == Wait(pytest.approx(0.1)), "another may hold it that was deleted under it"
+    assert next_step(slept, 3615.0) == Take()
+
+
+def test_what_a_hand_wrote_into_a_lease_makes_no_holder_shorter() -> None:
+    """A duration cut down, a holder blanked, a Lease deleted: its holder writes on for as long as it promised."""
+    fast = read(Seat("c", PROFILES["fast"]), OTHER, 100.0)
+    for edited in (
+        msgspec.structs.replace(OTHER, duration=1.0, stamp="t2"),
+        msgspec.structs.replace(OTHER, holder="", stamp="t2"),
+        msgspec.structs.replace(OTHER, holder="nobody", duration=1.0),
+        None,
+    ):
+        assert next_step(read(fast, edited, 110.0), 124.9) == Wait(pytest.approx(0.1)), edited
+    assert next_step(read(fast, Record("", 7, "t2", 1.0), 110.0), 110.0) == Take(), "given back by its holder"
+
+
+def test_an_epoch_that_no_clock_brought_about_counts_for_nothing() -> None:
+    """Else whoever takes the Lease next has one that no gateway agent accepts, for good."""
+    seat = read(SEAT, Record("a", 999_999_999_999_999_999), 100.0)
+    assert new_epoch(seat.highest, 1_700_000_000_000) == 1_700_000_000_000
+    held = taken(seat, 1_700_000_000_000, 100.0)
+    assert read(held, Record("a", 999_999_999_999_999_999), 101.0).epoch == 0
+
+
 def test_epochs_rise_whatever_the_clock_does() -> None:
     """An epoch is above all that were seen; after a lost Lease it is still not below the time."""
     assert new_epoch(0, 1_700_000_000_000) == 1_700_000_000_000

@@ -31,6 +31,7 @@ __all__ = [
     "Take",
     "Terms",
     "Wait",
+    "counted",
     "failed",
     "new_epoch",
     "next_step",
@@ -38,6 +39,11 @@ __all__ = [
     "renewed",
     "taken",
 ]
+
+_FURTHEST = 2**52
+"""An epoch above this, in milliseconds far beyond any clock, was written by a hand."""
+_GIVEN_BACK = 1.0
+"""The duration, at most, in a Lease that its holder gave back."""
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -121,12 +127,16 @@ def next_step(seat: Seat, now: float) -> Step:
 
 def read(seat: Seat, record: Record | None, now: float) -> Seat:
     """Take what was read at ``now``; none: there is no such Lease."""
-    highest = max(seat.highest, record.epoch if record is not None else 0)
+    highest = max(seat.highest, counted(record.epoch) if record is not None else 0)
     now_known = msgspec.structs.replace(seat, known=True, record=record, highest=highest)
     if seat.epoch:
-        if record is None or (record.holder == seat.me and record.epoch == seat.epoch):
+        # One that is gone may have been another's in between, if our own time to write is over.
+        stands = seat.holds(now) if record is None else (record.holder, record.epoch) == (seat.me, seat.epoch)
+        if stands:
             return now_known
         now_known = msgspec.structs.replace(now_known, epoch=0, until=-math.inf, act_at=-math.inf)
+        if record is None:
+            return msgspec.structs.replace(now_known, free_at=now + seat.terms.duration)
     if seat.known and _same(record, seat.record):
         return now_known
     return msgspec.structs.replace(now_known, free_at=now + _promise(seat, record))
@@ -152,18 +162,33 @@ def failed(seat: Seat, now: float) -> Seat:
     return msgspec.structs.replace(seat, known=False, act_at=now + pause)
 
 
+def counted(epoch: int) -> int:
+    """Return an epoch that was read as what it counts for: one that no clock can have brought about counts for nothing."""
+    return epoch if epoch <= _FURTHEST else 0
+
+
 def new_epoch(highest: int, milliseconds: int) -> int:
     """Return the epoch of an acquisition at ``milliseconds`` since 1970, above all seen."""
     return max(highest + 1, milliseconds)
 
 
 def _promise(seat: Seat, record: Record | None) -> float:
-    """Return for how long after a change nobody else may take the Lease."""
+    """Return for how long after a change nobody else may take the Lease.
+
+    A holder writes for as long as it promised when it renewed, whatever somebody has made of the Lease since: a duration
+    that became shorter, or a name that is gone without having been given back, ends nothing.
+    """
+    before = seat.record
     if record is None:
         # Deleted under its holder, who does not know yet; if there never was one, there is nobody to wait for.
-        holder = seat.record.holder if seat.record is not None else ""
-        return seat.terms.duration if holder not in ("", seat.me) else 0.0
-    return 0.0 if record.holder in ("", seat.me) else record.duration or seat.terms.duration
+        holder = before.holder if before is not None else ""
+        promised = before.duration if before is not None else 0.0
+        return max(seat.terms.duration, promised) if holder not in ("", seat.me) else 0.0
+    if record.holder == seat.me or (not record.holder and record.duration <= _GIVEN_BACK):
+        return 0.0
+    same_term = before is not None and before.epoch == record.epoch and before.holder not in ("", seat.me)
+    promised = before.duration if before is not None and same_term else 0.0
+    return max(promised, record.duration or seat.terms.duration)
 
 
 def _same(one: Record | None, other: Record | None) -> bool:

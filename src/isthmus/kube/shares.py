@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from isthmus.core.election import Terms, new_epoch
+from isthmus.core.election import Terms, counted, new_epoch
 from isthmus.core.sharing import steps
 from isthmus.errors import KubeConflict, KubeError, KubeNotFound
 from isthmus.kube.client import KubeClient
@@ -202,7 +202,7 @@ class Shares:
 
     async def _take(self, device: str, breaks: int) -> None:
         before = record_of(self._standing.get(self._name(device), {}))
-        epoch = new_epoch(max(before.epoch, self.of(device).epoch), int(self._wall() * 1000))
+        epoch = new_epoch(max(counted(before.epoch), self.of(device).epoch), int(self._wall() * 1000))
         if not await self._write(device, self._me, epoch):
             return
         share = self.of(device)
