@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 
 from faults import mutants
 from faults.outside import PATHS
-from faults.plans import of_chance, systematic
+from faults.plans import OPEN, of_chance, systematic
 from faults.play import Plan, Verdict, play
 from faults.seam import Fault
 
@@ -80,7 +80,7 @@ def _tell(plan: Plan) -> int:
 def _catch(options: argparse.Namespace) -> int:
     """Play what found this mutant before, then plans of chance; end with 0 once it is found."""
     known = [seed for seed in [mutants.FOUND_BY.get(options.mutant)] if seed is not None]
-    for played, seed in enumerate([*known, *range(options.count)], 1):
+    for played, seed in enumerate([*known, *sorted(set(range(options.count)) - OPEN)], 1):
         verdict = play(of_chance(seed))
         if not verdict.good:
             print(f"{options.mutant}: found by seed {seed}, plan number {played}: {verdict.wrongs[0][:200]}")

@@ -262,7 +262,6 @@ FOUND_BY = {
     "failed-list-is-empty": 41,
     "expired-is-ignored": 0,
     "missing-is-kept": 18,
-    "first-list-believed": 41,
     "unknown-is-done": 124,
     "deletes-before-read": 0,
     "releases-before-read": 192,
