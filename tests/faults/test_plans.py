@@ -26,6 +26,7 @@ CASES: dict[str, tuple[str, ...]] = {
         "12",
     ),
     "a gateway that reboots to an old configuration in the middle of a plan": ("11", "overlay", "70:reboot-old", "8"),
+    "a Service that is made anew twice, and is no rival of ours": ("76", "overlay", "kube.list nodes#1:empty", "8"),
     "a disk that is full when an address is claimed": ("4", "direct", "state.insert_claim#0:full", "8"),
     "a claim whose reply nobody gets": ("4", "overlay", "state.insert_claim#1:crash-sent", "8"),
     "a controller that is stopped in the middle of a list": ("9", "overlay", "kube.list services#0:pause-sent", "8"),

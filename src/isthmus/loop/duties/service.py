@@ -68,6 +68,7 @@ class Service:
         self.waiting: dict[str, str] = {}
         self._said: dict[str, tuple[str, str]] = {}
         self._rivals = Rivals()
+        self._uids: dict[str, str] = {}
 
     async def look(self, name: str) -> float | None:
         """Claim, give back, and show what is true."""
@@ -86,6 +87,7 @@ class Service:
         if (namespace, service_name) not in self._context.world.view(self._context.cluster).services:
             self._said.pop(name, None)  # one of the same name is another Service
             self._rivals.forget(name)
+            self._uids.pop(name, None)
         service, ours = self._asked(holder)
         if service is not None and not ours:
             await self._take_back(service, name, holder)
@@ -160,6 +162,10 @@ class Service:
         return {Scope("service", link.name, name) for link in links for name in names}
 
     async def _show(self, service: ServiceFacts, name: str, holder: Holder, decision: Decision) -> float | None:
+        if self._uids.setdefault(name, service.uid) != service.uid:
+            # Made anew under its old name, its status is empty because it is another object, not because of a rival.
+            self._uids[name] = service.uid
+            self._rivals.forget(name)
         held = self._context.world.addresses_of(holder)
         scopes = self._scopes([name])
         served = any(self._context.devices.serves(scope) for scope in scopes)
