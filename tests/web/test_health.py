@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -54,6 +55,24 @@ async def test_health_and_readiness_are_two_questions() -> None:
         owner.sick, owner.blind = ["the worker of device gw1 has ended"], []
         assert await get(session, f"{url}/healthz") == (503, "the worker of device gw1 has ended\n")
         assert (await get(session, f"{url}/readyz"))[0] == 200
+
+
+async def test_who_holds_on_to_connections_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections that ask nothing end after a while and are so many at most, or nobody could scrape any more."""
+    monkeypatch.setattr(health_module, "_IDLE", 0.5)
+    monkeypatch.setattr(health_module, "_MOST_CONNECTIONS", 4)
+    async with serving(Address("127.0.0.1", 0), Owner()) as at:
+        assert at is not None
+        held = [await asyncio.open_connection(*at) for _ in range(6)]
+        held[0][1].write(b"GET /metrics HTTP/1.1\r\nHo")
+        async with asyncio.timeout(0.4):
+            assert await held[5][0].read() == b"", "there is no room for it"
+        async with asyncio.timeout(5):
+            for reader, writer in held:
+                assert await reader.read() == b""
+                writer.close()
+        async with aiohttp.ClientSession() as session:
+            assert await get(session, f"http://{at}/healthz") == (200, "ok\n")
 
 
 async def test_a_stuck_loop_is_told_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,9 @@ _LATE = 10.0
 """Seconds of a stuck event loop that are still told half a minute later: a kubelet asks seldom."""
 _REMEMBERED = 30.0
 _SHOWN = 50
+_IDLE = 75.0
+"""Seconds after which a connection that asks nothing, or no whole request, is closed: longer than scrapes are apart."""
+_MOST_CONNECTIONS = 64
 
 
 class Observed(Protocol):
@@ -73,24 +76,42 @@ async def serving(address: Address | None, observed: Observed) -> AsyncIterator[
         return
     lag = _Lag(asyncio.get_running_loop().time)
     watching = asyncio.create_task(lag.watch(), name="event loop lag")
-    runner = web.AppRunner(_application(observed, lag), access_log=None, handler_cancellation=True)
+    runner = web.AppRunner(
+        _application(observed, lag), access_log=None, handler_cancellation=True, keepalive_timeout=_IDLE
+    )
     await runner.setup()
+    site: asyncio.Server | None = None
     try:
-        site = web.TCPSite(runner, address.host, address.port)
         try:
-            await site.start()
+            site = await asyncio.get_running_loop().create_server(
+                lambda: _connection(runner), address.host, address.port
+            )
         except OSError as error:
             raise InputError(
                 f"--listen {address}", f"cannot be had: {error.strerror or error}", "choose another address or port"
             ) from error
-        at = Address(address.host, runner.addresses[0][1])
+        at = Address(address.host, site.sockets[0].getsockname()[1])
         get_logger("web").info("serving health and metrics", address=str(at))
         yield at
     finally:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
+        if site is not None:
+            site.close()
         await runner.cleanup()
+
+
+def _connection(runner: web.AppRunner) -> asyncio.BaseProtocol:
+    server = runner.server
+    return server() if server is not None and len(server.connections) < _MOST_CONNECTIONS else _Full()
+
+
+class _Full(asyncio.Protocol):
+    """Ends a connection that there is no room for."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
 
 
 def _application(observed: Observed, lag: _Lag) -> web.Application:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import tarfile
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
