@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -115,6 +116,22 @@ def test_a_place_that_cannot_be_written_or_read(tmp_path: Path) -> None:
         write_plans(nowhere, [PLAN], [], now=0.0, allow_deletes=False, repair_drift=False)
     with pytest.raises(InputError, match="cannot be read"):
         read_plans(nowhere)
+
+
+def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    """A link, like /dev/stdout, and a device stay what they are."""
+    file, link = tmp_path / "real.json", tmp_path / "link.json"
+    link.symlink_to(file)
+    write_plans(link, [PLAN], [], now=0.0, allow_deletes=False, repair_drift=False)
+    assert (link.is_symlink(), read_plans(file).changes) == (True, {"gw1": PLAN.changes})
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_plans(pipe, [PLAN], [], now=0.0, allow_deletes=False, repair_drift=False)
+        assert (pipe.is_fifo(), os.read(reader, 65536)) == (True, file.read_bytes())
+    finally:
+        os.close(reader)
 
 
 @given(st.data())

@@ -43,7 +43,7 @@ class Reviewed:
 def write_plans(
     path: Path, plans: Sequence[Plan], notes: Sequence[str], *, now: float, allow_deletes: bool, repair_drift: bool
 ) -> None:
-    """Write ``plans`` to ``path``, whole or not at all; raise InputError where that is not possible."""
+    """Write ``plans`` to ``path``, a file whole or not at all; raise InputError where that is not possible."""
     document = {
         "format": FORMAT,
         "version": __version__,
@@ -60,6 +60,10 @@ def write_plans(
         )
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            # /dev/stdout or a pipe: put in its place, a file would be where a device was.
+            path.write_text(text, encoding="utf-8")
+            return
         with fresh.open("x", encoding="utf-8") as file:
             file.write(text)
         fresh.replace(path)

@@ -23,6 +23,7 @@ from isthmus.app.doctor.bundle import write_bundle
 from isthmus.app.doctor.examine import examine
 from isthmus.app.doctor.scrub import Scrub
 from isthmus.app.sources import Sources
+from isthmus.errors import InputError
 from isthmus.lab.kube import KubeApi
 from isthmus.telemetry import REDACTED
 
@@ -135,6 +136,11 @@ async def test_no_secret_is_in_the_bundle(where: Sources, tmp_path: Path) -> Non
     assert str(tmp_path / "silent-token") in contents["objects.json"]
     assert "gw1: 1 to create" in contents["plans.txt"]
     assert json.loads(contents["doctor.json"])
+    link = tmp_path / "stdout"
+    link.symlink_to("/dev/null")
+    with pytest.raises(InputError, match="no plain file"):
+        await write_bundle(where, found, link, None)
+    assert link.is_symlink()
 
 
 @pytest.mark.parametrize(

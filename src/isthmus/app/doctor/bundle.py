@@ -204,6 +204,8 @@ def _tail(log: Path) -> str:
 
 
 def _write(target: Path, files: Mapping[str, str]) -> None:
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise InputError(str(target), "is no plain file, and would be replaced by one", "name a new file")
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
