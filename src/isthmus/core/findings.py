@@ -10,6 +10,8 @@ from isthmus.model.plan import Conflict, Drift, Held, Refusal, Scope
 
 __all__ = ["Findings", "cannot"]
 
+DRIFTED = "somebody else changed it, and the device's drift is alert; `isthmus apply` puts it right"
+
 
 class Findings:
     """Conflicts, refusals, held changes and drift of one device."""

@@ -19,19 +19,18 @@ from isthmus.core.adapted import Adapt
 from isthmus.core.desire import desire, grounds, path_of
 from isthmus.core.diff import compare, holder_of, lost, ordered, stands_on
 from isthmus.core.drift import Left, answer
-from isthmus.core.findings import Findings, cannot
+from isthmus.core.findings import DRIFTED, Findings, cannot
 from isthmus.core.ground import Ground
 from isthmus.core.joined import JoinedNodes
 from isthmus.core.known import Known
 from isthmus.core.paths import PATHS
 from isthmus.core.sights import held_in
 from isthmus.core.standing import moves
+from isthmus.core.unclaimed import Unclaimed
 from isthmus.core.world import World
 from isthmus.model.facts import DeviceFacts
 from isthmus.model.plan import Change, Conflict, Held, Plan, Refusal, Scope
 from isthmus.model.resources import AnyResource, Tunnel, VirtualAddress, VirtualServer
-
-DRIFTED = "somebody else changed it, and the device's drift is alert; `isthmus apply` puts it right"
 
 
 class DevicePlanner(Findings):
@@ -55,6 +54,7 @@ class DevicePlanner(Findings):
         self.allow_deletes = False
         self.known = Known(world, device)
         self.joined = JoinedNodes(self.wishes)
+        self._unclaimed = Unclaimed(world, device)
         self._adapt = adapt
         self._others: Mapping[str, str] = {}
         self._grounds: dict[str, Ground] = {}
@@ -126,6 +126,7 @@ class DevicePlanner(Findings):
     def full(self, now: float) -> Plan:
         """Ask every scope and compare everything."""
         self._skipped.clear()
+        self._unclaimed.begin()
         self.adoptions.refused.clear()
         self.asked = self.world.scopes_of_device(self.device) | set(self.wishes.scopes()) | set(self.refusals)
         self._ask(self.asked, now)
@@ -138,7 +139,7 @@ class DevicePlanner(Findings):
     def keyed(self, scopes: Iterable[Scope], now: float) -> Plan:
         """Ask ``scopes`` and those they touch, and compare only what they want or wanted."""
         self.asked = set(scopes)
-        return self._plan(self._ask(self.asked, now), self.asked, now)
+        return self._plan(self._ask(self.asked, now) | self._unclaimed.settled(), self.asked, now)
 
     def due(self, now: float) -> list[Scope]:
         """Return the scopes that time alone may have changed by ``now``."""
@@ -326,11 +327,10 @@ class DevicePlanner(Findings):
             if isinstance(step, Conflict):
                 conflicts.append(step)
             elif step is not None:
-                premature = self._premature(step.resource, missing) if step.action == "create" else None
-                if premature is None:
-                    changes.append(step)
-                else:
-                    waiting.append(Held(step, premature))
+                why = self._premature(step.resource, missing) if step.action == "create" else None
+                if step.action == "delete" and why is None:
+                    why = self._unclaimed.why_not(step, self.owners)
+                changes.append(step) if why is None else waiting.append(Held(step, why))
             if conflicts:
                 self.conflicts[identity] = tuple(conflicts)
         conflicts_now = [conflict for identity in identities for conflict in self.conflicts.get(identity, ())]
@@ -391,10 +391,8 @@ class DevicePlanner(Findings):
             lambda change: moves(self.world, self.device, change, now),
         )
         kind = self.world.devices.get(self.device)
-        owned = len(self.observed)
-        return guard.allowed(
-            changes, kind, knowledge, self.window, now, owned=owned, allow_deletes=self.allow_deletes
-        )
+        owned, allow = len(self.observed), self.allow_deletes
+        return guard.allowed(changes, kind, knowledge, self.window, now, owned=owned, allow_deletes=allow)
 
     def _crashed(self, scope: Scope) -> str | None:
         return f"{scope} could not be worked out: internal error" if scope in self.crashes else None
