@@ -30,8 +30,10 @@ class Story:
         self.claimed: list[str] = []
         self.told: list[str] = []
         self.writes = 0
+        self.now = NOW
+        self.hears = True
         client, devices = cast(KubeClient, self), cast(Devices, self)
-        context = Context("east", self.rig.world, client, devices, lambda scopes: None, lambda: NOW)
+        context = Context("east", self.rig.world, client, devices, lambda scopes: None, lambda: self.now)
         self.duty = Service(context, Allocator(self.rig.world), self, self.tell, lambda: None)
 
     # what the duty needs
@@ -63,6 +65,8 @@ class Story:
     async def apply_status(self, kind: KindRef, obj: Mapping[str, Any], **rest: Any) -> None:
         """Take what is written."""
         self.writes += 1
+        if not self.hears:
+            return
         condition = obj["status"]["conditions"][0]
         served = (condition["status"], condition["reason"], condition["message"])
         facts = self.rig.world.view("east").services["shop", "a"]
@@ -114,6 +118,27 @@ def test_a_service_made_anew_is_told_anew() -> None:
     assert not story.duty.waiting
     story.appears("u2")
     assert story.told == ["u1 NoPool", "u2 NoPool"]
+
+
+def test_what_was_written_is_not_written_again_before_it_is_heard_of() -> None:
+    """A look between a write and its echo writes nothing, for two seconds; then the words are taken for lost."""
+    story = Story()
+    story.rig.kind("AddressPool", "tiny", POOL)
+    story.hears = False
+    story.appears("u1")
+    assert story.writes == 1, "three looks, one write"
+    story.now += 1.9
+    story.look()
+    assert story.writes == 1
+    story.now += 0.2
+    story.look()
+    assert story.writes == 2
+    story.now -= 3600
+    story.look()
+    assert story.writes == 3, "a clock that is set back holds nothing up"
+    story.serving = False
+    story.look()
+    assert story.writes == 4, "other words are no echo"
 
 
 def test_an_address_goes_back_with_its_service() -> None:

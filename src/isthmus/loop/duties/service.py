@@ -17,6 +17,7 @@ from isthmus.errors import KubeNotFound, StateError
 from isthmus.kube.kinds import SERVICES
 from isthmus.kube.parse import SERVED_CONDITION
 from isthmus.loop.cluster import Context
+from isthmus.loop.duties.echoes import Echoes
 from isthmus.loop.duties.rivals import Rivals
 from isthmus.model.facts import ServiceFacts
 from isthmus.model.kinds import VirtualIP, vip_name
@@ -68,6 +69,7 @@ class Service:
         self.waiting: dict[str, str] = {}
         self._said: dict[str, tuple[str, str]] = {}
         self._rivals = Rivals()
+        self._echoes = Echoes()
         self._uids: dict[str, str] = {}
 
     async def look(self, name: str) -> float | None:
@@ -87,6 +89,7 @@ class Service:
         if (namespace, service_name) not in self._context.world.view(self._context.cluster).services:
             self._said.pop(name, None)  # one of the same name is another Service
             self._rivals.forget(name)
+            self._echoes.forget(name)
             self._uids.pop(name, None)
         service, ours = self._asked(holder)
         if service is not None and not ours:
@@ -174,7 +177,10 @@ class Service:
         wish, standing = (tuple(shown), state), (service.ingress, service.served)
         if wish == standing:
             self._rivals.stands(name)
+            self._echoes.forget(name)
             return None
+        if wait := self._echoes.wait(name, wish, (service.uid, standing), self._context.now()):
+            return wait
         if pause := self._rivals.pause(name, standing, self._context.now()):
             if self._rivals.is_news(name):
                 self._log.warning("another controller writes a service's status", service=name, stands=str(standing))
@@ -188,6 +194,7 @@ class Service:
             return pause
         await self._write(service, shown, state)
         self._rivals.wrote(name, wish, standing)
+        self._echoes.wrote(name, wish, (service.uid, standing), self._context.now())
         if state[0] == "True":
             self._said.pop(name, None)  # should the same trouble come back, that is news
         elif self._said.get(name) != (state[1], state[2]):
