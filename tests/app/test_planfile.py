@@ -85,6 +85,11 @@ WRONG: dict[str, tuple[Callable[[str], str], str]] = {
     "an empty change": (_resealed(lambda d: _first(d).update(after=None)), "is no plan of ours"),
     "a device that is no name": (_resealed(lambda d: d["plans"][0].update(device=["gw1"])), "is no plan of ours"),
     "a scope that is no scope": (_resealed(lambda d: _first(d).update(scopes=[7])), "is no plan of ours"),
+    "a link that moves the cursor": (
+        _resealed(lambda d: _first(d)["after"].update(link="\x1b[2J")),
+        "is no plan of ours",
+    ),
+    "a time that moves the cursor": (_resealed(lambda d: d.update(madeAt="\x1b[2J")), "is no plan of ours"),
     "consent in words": (_resealed(lambda d: d.update(allowDeletes="yes")), "is no plan of ours"),
 }
 
@@ -97,6 +102,7 @@ def test_what_is_no_whole_plan_is_refused(path: Path, what: str) -> None:
     with pytest.raises(InputError, match="isthmus plan --out") as told:
         read_plans(path)
     assert reason in str(told.value)
+    assert "\x1b" not in str(told.value)
     assert str(path) in str(told.value)
 
 

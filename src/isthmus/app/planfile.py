@@ -89,14 +89,14 @@ def read_plans(path: Path) -> Reviewed:
     if not isinstance(document, dict) or "format" not in document:
         raise InputError(str(path), "is no plan: it says no format", _AGAIN)
     if document["format"] != FORMAT:
-        said = str(document["format"])[:60]
+        said = ascii(str(document["format"]))[1:61]
         raise InputError(str(path), f'is of format "{said}", this version reads "{FORMAT}"', _AGAIN)
     checksum = document.pop("checksum", None)
     if checksum != _checksum(document):
         raise InputError(str(path), "was changed since it was made (its checksum does not fit)", _AGAIN)
     try:
         return Reviewed(
-            str(document["madeAt"]),
+            _text(document["madeAt"]),
             {_text(plan["device"]): tuple(map(_change, plan["changes"])) for plan in document["plans"]},
             _flag(document["allowDeletes"]),
             _flag(document["repairDrift"]),
@@ -132,8 +132,8 @@ def _checksum(document: Mapping[str, Any]) -> str:
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+    if not isinstance(value, str) or not value.isprintable():
+        raise TypeError(f"{value!r} is no text")  # or one that would write over what a terminal shows
     return value
 
 
@@ -153,5 +153,5 @@ def _change(data: Mapping[str, Any]) -> Change:
     change = Change(data["action"], _text(data["identity"]), before, after, scopes, _text(data["adopts"]))
     if change.action not in _ACTIONS or (before is None and after is None) or _plain(change) != data:
         raise ValueError(f"{change.identity!r} is no change")
-    change.describe()
+    _text(change.describe())
     return change
