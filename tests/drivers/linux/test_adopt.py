@@ -58,6 +58,20 @@ async def test_a_host_address_moves_to_where_it_is_wanted(driver: LinuxDriver, u
     assert "203.0.113.60/32" in run("ip", "addr", "show", "dev", underlay)
 
 
+async def test_an_address_other_than_the_one_named_is_left_alone(driver: LinuxDriver, underlay: str) -> None:
+    """What has come to stand there since the order was given was not in it."""
+    wanted = VirtualAddress(ip_address("203.0.113.60"), underlay)
+    run("ip", "addr", "add", "203.0.113.60/32", "dev", "lo")
+    named = (await driver.observe()).foreign[wanted.identity]
+    run("ip", "addr", "del", "203.0.113.60/32", "dev", "lo")
+    run("ip", "link", "add", "theirs", "up", "type", "bridge")
+    run("ip", "addr", "add", "203.0.113.60/32", "dev", "theirs")
+    [one] = await outcomes(driver, [Change("create", wanted.identity, None, wanted, adopts=named)])
+    assert one.result == "refused"
+    assert "not what was to be taken over" in one.reason
+    assert "203.0.113.60" in run("ip", "addr", "show", "dev", "theirs")
+
+
 async def test_several_routes_at_one_prefix_become_one(driver: LinuxDriver, underlay: str) -> None:
     """Where others have left routes of several metrics, ours alone is left."""
     for metric in ("0", "50", "100"):

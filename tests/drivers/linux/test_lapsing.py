@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
 from isthmus.drivers.base import Outcome
-from isthmus.drivers.linux import LinuxDriver
+from isthmus.drivers.linux import LinuxDriver, vips
 from isthmus.drivers.linux.kernel import Kernel
+from isthmus.drivers.linux.links import NEW_ADDRESS
+from isthmus.drivers.linux.netlink import Message, Reply
 from isthmus.drivers.linux.owner import Owner
 from isthmus.drivers.linux.segment import answering
 from isthmus.model.plan import Change
-from isthmus.model.resources import VirtualAddress
+from isthmus.model.resources import IPAddress, VirtualAddress
 
 from ..conformance import by_identity, settle
 from .conftest import run
@@ -141,6 +144,69 @@ async def test_it_is_not_taken_while_somebody_answers(gateway: LinuxDriver, vers
     other_leaves(version)
     assert (await one(gateway, change)).result == "done"
     await ping(VIPS[version])
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_who_was_stopped_after_asking_asks_again(
+    gateway: LinuxDriver, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the question and the deed another has taken it: it is not put up, and taken once it is free."""
+    monkeypatch.setattr(vips, "_FRESH", 0.0)
+    asked = []
+
+    async def answers(*question: Any) -> dict[IPAddress, str]:
+        found = await answering(*question)
+        if not asked:
+            other_takes(version)
+        asked.append(found)
+        return found
+
+    monkeypatch.setattr(vips, "answering", answers)
+    wanted = vip(version)
+    outcome = await one(gateway, Change("create", wanted.identity, None, wanted))
+    assert (outcome.result, len(asked)) == ("unknown", 2)
+    assert OTHER_MAC in outcome.reason
+    assert not standing(version)
+    monkeypatch.undo()
+    other_leaves(version)
+    await settle(gateway, by_identity(wanted))
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_who_was_stopped_in_the_deed_takes_it_down(
+    gateway: LinuxDriver, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address that came up long after its question goes again if another has it by now."""
+    send = Kernel.send
+
+    async def stopped(self: Kernel, messages: Sequence[Message]) -> Sequence[Reply]:
+        if any(message.kind == NEW_ADDRESS for message in messages) and not standing(version):
+            other_takes(version)
+            await asyncio.sleep(1.2)
+        return await send(self, messages)
+
+    monkeypatch.setattr(Kernel, "send", stopped)
+    wanted = vip(version)
+    await one(gateway, Change("create", wanted.identity, None, wanted))
+    assert not standing(version)
+    await asyncio.sleep(1.5)
+    assert not standing(version)
+
+
+async def test_a_vip_moves_between_two_links_of_one_segment(gateway: LinuxDriver) -> None:
+    """Our own answer from the link where it still stands is nobody else's."""
+    run("ip", "link", "add", "up1", "type", "veth", "peer", "name", "seg1", "netns", "seg")
+    run("ip", "-n", "seg", "link", "add", "br0", "type", "bridge")
+    for port in ("seg0", "seg1"):
+        run("ip", "-n", "seg", "link", "set", port, "master", "br0", "up")
+    run("ip", "-n", "seg", "link", "set", "br0", "up")
+    run("ip", "link", "set", "up1", "up")
+    await asyncio.sleep(0.2)
+    await settle(gateway, by_identity(vip(4)))
+    moved = VirtualAddress(ip_address(VIPS[4]), "up1", lapses=True)
+    outcome = await one(gateway, Change("update", moved.identity, vip(4), moved))
+    assert (outcome.result, outcome.reason) == ("done", "")
+    assert not standing(4)
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -18,6 +18,7 @@ from isthmus.drivers.linux.kernel import Kernel, Links
 from isthmus.drivers.linux.lifetimes import LIFETIME
 from isthmus.drivers.linux.links import AddressRow
 from isthmus.drivers.linux.netlink import Message
+from isthmus.drivers.linux.sentences import foreign_address
 from isthmus.model.plan import Change
 from isthmus.model.resources import IPAddress, IPInterface, SourceAddress, VirtualAddress
 
@@ -57,7 +58,7 @@ async def apply_addresses(
         if change.after is None:
             outcomes[number] = done(change)
             removals += [(number, _delete(row)) for row in ours]
-        elif foreign and change.adopts:
+        elif foreign and change.adopts in [foreign_address(row, links) for row in foreign]:
             steps = _adopt(kernel, links, change, foreign)
             if isinstance(steps, Outcome):
                 outcomes[number] = steps
@@ -67,7 +68,8 @@ async def apply_addresses(
                 removals += [(number, message) for message in steps[1:]]
         elif foreign:
             where = ", ".join(sorted(f"{row.interface} dev {links.name(row.link)}" for row in foreign))
-            outcomes[number] = refused(change, f"exists, not ours: address {where}")
+            other = ", which is not what was to be taken over" if change.adopts else ""
+            outcomes[number] = refused(change, f"exists, not ours: address {where}{other}")
         elif not index:
             outcomes[number] = refused(change, f"no link is named {link!r}")
         else:

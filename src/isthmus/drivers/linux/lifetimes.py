@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
-from time import monotonic
+from time import CLOCK_BOOTTIME, clock_gettime
 
 from isthmus.drivers.linux import links as linkmessages
 from isthmus.drivers.linux.netlink import Netlink
 from isthmus.model.resources import IPInterface
 
-__all__ = ["LIFETIME", "Place", "Refresher"]
+__all__ = ["LIFETIME", "Place", "Refresher", "seconds"]
 
 Place = tuple[IPInterface, int]
 """An address with its length, and the index of its link."""
@@ -35,6 +35,11 @@ _PART = 256
 _ROUTE = 0
 
 
+def seconds() -> float:
+    """Return seconds of a clock that goes on while the machine is suspended: lifetimes stand still then, others do not."""
+    return clock_gettime(CLOCK_BOOTTIME)
+
+
 class Refresher:
     """Refresh what it is told to hold, in a thread; ``lapsed`` is called there with the places that could not be kept."""
 
@@ -46,14 +51,14 @@ class Refresher:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._netlink: Netlink | None = None
-        self._beat = monotonic()
+        self._beat = seconds()
 
     def beat(self) -> None:
         """Take the news that the event loop turns."""
-        self._beat = monotonic()
+        self._beat = seconds()
 
     def hold(self, places: Collection[Place], since: float) -> None:
-        """Keep ``places`` alive from now on; ``since`` (monotonic) they had a whole lifetime before them."""
+        """Keep ``places`` alive from now on; ``since`` (by :func:`seconds`) they had a whole lifetime before them."""
         with self._lock:
             self._held.update(dict.fromkeys(places, since))
         if places and self._thread is None:
@@ -83,10 +88,10 @@ class Refresher:
     def _run(self) -> None:
         took = 0.0
         while not self._ended.wait(max(_PACE - took, _BREATH)):
-            began = monotonic()
+            began = seconds()
             if began - self._beat < _HUNG:
                 self.refresh()
-            took = monotonic() - began
+            took = seconds() - began
 
     def refresh(self) -> None:
         """Give everything held a whole lifetime, and tell what may have lapsed."""
@@ -100,16 +105,16 @@ class Refresher:
     def _refresh(self, places: list[Place]) -> list[Place]:
         netlink = self._netlink
         assert netlink is not None, "something is held, so the socket is open"
-        began = monotonic()
+        began = seconds()
         sure = [place for place in places if began - self._held[place] < _SURE]
         replies = netlink.exchange(
             [linkmessages.set_lifetime(*place, protocol=self._protocol, lifetime=LIFETIME) for place in sure]
         )
         # Stopped between the look and the write (SIGSTOP, a paused machine): then the look was worth nothing.
-        late = monotonic() - began > LIFETIME - _SURE
+        late = seconds() - began > LIFETIME - _SURE
         kept = {place for place, reply in zip(sure, replies, strict=True) if reply.errno == 0 and not late}
         self._held.update(dict.fromkeys(kept, began))
-        lost = [place for place in places if place not in kept and (late or monotonic() - self._held[place] >= _SURE)]
+        lost = [place for place in places if place not in kept and (late or seconds() - self._held[place] >= _SURE)]
         if lost:
             netlink.exchange([linkmessages.delete_address(*place) for place in lost])
             for place in lost:

@@ -19,6 +19,7 @@ from isthmus.drivers.linux.nft import Table
 from isthmus.drivers.linux.rtnetlink import PERMANENT
 from isthmus.drivers.linux.sentences import (
     fdb_of,
+    foreign_address,
     foreign_link,
     foreign_neighbor,
     foreign_route,
@@ -110,7 +111,7 @@ def _read_addresses(
     for row in rows:
         link = links.name(row.link)
         if row.protocol != protocol:
-            sentence = f"address {row.interface} dev {link} (not ours)"
+            sentence = foreign_address(row, links)
             findings.add_foreign(f"vip {row.address}", sentence)
             findings.add_foreign(f"source {row.address}", sentence)
         elif link in links.ours or row.length != row.address.max_prefixlen:

@@ -11,7 +11,7 @@ import asyncio
 import ctypes
 import socket
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from isthmus.drivers.linux.announce import checksum
@@ -77,8 +77,12 @@ def read_claim(frame: bytes) -> tuple[bytes, bytes, bool] | None:
     return None
 
 
-async def answering(link: LinkRow, addresses: Collection[IPAddress]) -> dict[IPAddress, str]:
+async def answering(
+    link: LinkRow, addresses: Collection[IPAddress], own: Mapping[IPAddress, Collection[str]] | None = None
+) -> dict[IPAddress, str]:
     """Return which of ``addresses`` somebody else on ``link`` has or is about to take, with that one's MAC.
+
+    ``own`` are the MACs of other links of this host on which it has an address itself.
 
     Raises ``DeviceUnreachable`` where the segment cannot be asked: then nothing may be taken.
     """
@@ -86,14 +90,16 @@ async def answering(link: LinkRow, addresses: Collection[IPAddress]) -> dict[IPA
     for version, kind in ((4, _ARP), (6, _IPV6)):
         asked = [address for address in addresses if address.version == version]
         if asked:
-            questions.append(_ask(link, kind, asked))
+            questions.append(_ask(link, kind, asked, own or {}))
     found: dict[IPAddress, str] = {}
     for answers in await asyncio.gather(*questions):
         found |= answers
     return found
 
 
-async def _ask(link: LinkRow, kind: int, addresses: Sequence[IPAddress]) -> dict[IPAddress, str]:
+async def _ask(
+    link: LinkRow, kind: int, addresses: Sequence[IPAddress], own: Mapping[IPAddress, Collection[str]]
+) -> dict[IPAddress, str]:
     mac = mac_bytes(link.mac)
     wanted = {address.packed: address for address in addresses}
     frames = {
@@ -114,8 +120,9 @@ async def _ask(link: LinkRow, kind: int, addresses: Sequence[IPAddress]) -> dict
                     claim = read_claim(frame)
                     if claim is None or claim[1] == mac or claim[0] not in wanted:
                         continue
-                    if claim[2] or claim[1] < mac:
-                        found[wanted[claim[0]]] = mac_text(claim[1])
+                    address = wanted[claim[0]]
+                    if (claim[2] or claim[1] < mac) and mac_text(claim[1]) not in own.get(address, ()):
+                        found[address] = mac_text(claim[1])
 
             loop.add_reader(sock, hear)
             try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from isthmus.drivers.linux.kernel import Links
-from isthmus.drivers.linux.links import LinkRow
+from isthmus.drivers.linux.links import AddressRow, LinkRow
 from isthmus.drivers.linux.owner import protocol_name
 from isthmus.drivers.linux.rtnetlink import DEFAULT_METRIC, ONLINK, UNICAST, mac_text
 from isthmus.drivers.linux.tables import NeighborRow, RouteRow
@@ -17,6 +17,7 @@ from isthmus.model.resources import FdbEntry, IPAddress, IPNetwork, Neighbor, Ro
 
 __all__ = [
     "fdb_of",
+    "foreign_address",
     "foreign_link",
     "foreign_neighbor",
     "foreign_route",
@@ -79,6 +80,11 @@ def tunnel_of(row: LinkRow, links: Links) -> Tunnel:
         row.mtu if row.up else 0,
         links.name(vxlan.underlay) if vxlan.underlay else None,
     )
+
+
+def foreign_address(row: AddressRow, links: Links) -> str:
+    """Return an address that is not ours as a sentence."""
+    return f"address {row.interface} dev {links.name(row.link)} (not ours)"
 
 
 def foreign_link(row: LinkRow) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Collection, Sequence
-from time import monotonic
 
 from isthmus.drivers.base import Outcome
 from isthmus.drivers.linux import links as linkmessages
@@ -19,11 +18,11 @@ from isthmus.drivers.linux.addresses import apply_addresses, place_of
 from isthmus.drivers.linux.announce import Announcer
 from isthmus.drivers.linux.answers import unknown
 from isthmus.drivers.linux.kernel import Kernel, Links
-from isthmus.drivers.linux.lifetimes import Place, Refresher
+from isthmus.drivers.linux.lifetimes import Place, Refresher, seconds
 from isthmus.drivers.linux.segment import answering
 from isthmus.errors import DeviceUnreachable
 from isthmus.model.plan import Change
-from isthmus.model.resources import IPAddress, VirtualAddress
+from isthmus.model.resources import AnyResource, IPAddress, VirtualAddress
 from isthmus.telemetry import get_logger
 
 __all__ = ["Vips"]
@@ -31,6 +30,8 @@ __all__ = ["Vips"]
 _log = get_logger("linux")
 _BEAT = 1.0
 _PART = 256
+_FRESH = 1.0
+"""Seconds for which it counts that nobody answered: a process may have been stopped between the question and the deed."""
 
 
 class Vips:
@@ -43,6 +44,7 @@ class Vips:
         self._loop = asyncio.get_running_loop()
         self._refresher = Refresher(kernel.owner.protocol, self._tell_lapsed)
         self._lapsed: set[Place] = set()
+        self._asked: dict[Place, float] = {}
         self._woken = asyncio.Event()
         works = (self._beat(), self._watch_carriers(), self._take_back_for_ever())
         self._tasks = [asyncio.create_task(work) for work in works]
@@ -59,7 +61,7 @@ class Vips:
 
     async def adopt(self) -> None:
         """Keep alive what stands of ours and lapses: another process of ours put it up before this one."""
-        began = monotonic()
+        began = seconds()
         rows, links = await self._kernel.addresses(), await self._kernel.links()
         found = {
             (row.interface, row.link)
@@ -77,7 +79,13 @@ class Vips:
 
     async def contested(self, links: Links, changes: Sequence[Change]) -> dict[str, Outcome]:
         """Return an outcome for each VIP that must not be put up now, because somebody else on its segment has it."""
-        standing = {(row.interface, row.link) for row in await self._kernel.addresses()}
+        rows = await self._kernel.addresses()
+        standing = {(row.interface, row.link) for row in rows}
+        # A VIP that moves between two links of ours on one segment is answered for by ourselves until it has moved.
+        own: dict[IPAddress, set[str]] = {}
+        for row in rows:
+            if row.protocol == self._kernel.owner.protocol and row.link in links.names:
+                own.setdefault(row.address, set()).add(links.by_name[links.names[row.link]].mac)
         asked: dict[str, dict[IPAddress, Change]] = {}
         for change in changes:
             vip = change.after
@@ -90,10 +98,14 @@ class Vips:
             try:
                 if not links.by_name[link].running:
                     raise DeviceUnreachable(f"{link} has no carrier, so nobody there can be asked who has it")
-                found = await answering(links.by_name[link], wanted.keys())
+                found = await answering(links.by_name[link], wanted.keys(), own)
             except DeviceUnreachable as error:
                 outcomes |= {change.identity: unknown(change, str(error)) for change in wanted.values()}
                 continue
+            now = seconds()
+            for change in wanted.values():
+                address, name = place_of(_vip(change))
+                self._asked[address, links.index(name)] = now
             for ip, mac in found.items():
                 reason = f"{mac} still answers for {ip} on {link}; tried again until it does not"
                 outcomes[wanted[ip].identity] = unknown(wanted[ip], reason)
@@ -110,10 +122,15 @@ class Vips:
         return outcomes
 
     async def _apply_part(self, links: Links, changes: Sequence[Change]) -> list[Outcome]:
+        taken = await self._taken_meanwhile(links, changes)
+        if taken:
+            rest = await self._apply_part(links, [change for change in changes if change.identity not in taken])
+            told = taken | {one.change.identity: one for one in rest}
+            return [told[change.identity] for change in changes]
         goes = {change.identity for change in changes}
         self._lapsed = {place for place in self._lapsed if f"vip {place[0].ip}" not in goes}
         self._refresher.drop([place for place in self._refresher.held if f"vip {place[0].ip}" in goes])
-        began = monotonic()
+        began = seconds()
         outcomes, added = await apply_addresses(self._kernel, links, changes)
         kept = [
             one.change.after
@@ -121,10 +138,38 @@ class Vips:
             if one.result == "done" and isinstance(one.change.after, VirtualAddress) and one.change.after.lapses
         ]
         self._refresher.hold([(address, links.index(link)) for address, link in map(place_of, kept)], began)
+        if seconds() - began > _FRESH:
+            await self._ask_again(links, [change.after for change in added])
         if any(one.result != "done" for one in outcomes):
             await self.adopt()
         self._announce(links, [change.after for change in added if isinstance(change.after, VirtualAddress)])
         return outcomes
+
+    async def _taken_meanwhile(self, links: Links, changes: Sequence[Change]) -> dict[str, Outcome]:
+        """Ask again for those that were asked for too long ago; return an outcome for each that somebody has by now."""
+        now, stale = seconds(), []
+        for change in changes:
+            if change.after is not None:
+                address, link = place_of(_vip(change))
+                if now - self._asked.pop((address, links.index(link)), now) > _FRESH:
+                    stale.append(change)
+        found = await self.contested(links, stale) if stale else {}
+        self._asked.clear()
+        return found
+
+    async def _ask_again(self, links: Links, added: Collection[AnyResource | None]) -> None:
+        """Take down what lapses and came up too late after its question; it is taken back if it is still free."""
+        late = {
+            (address, links.index(link))
+            for vip in added
+            if isinstance(vip, VirtualAddress) and vip.lapses and links.by_name[vip.link].mac
+            for address, link in [place_of(vip)]
+        }
+        if late:
+            self._refresher.drop(late)
+            await self._kernel.send([linkmessages.delete_address(*place) for place in sorted(late, key=str)])
+            self._lapsed |= late
+            self._woken.set()
 
     def _announce(self, links: Links, vips: Collection[VirtualAddress]) -> None:
         by_link: dict[str, list[IPAddress]] = {}
@@ -197,3 +242,8 @@ class Vips:
         free = [change for change in changes if change.identity not in taken]
         _log.warning("VIPs lapsed", taken_back=len(free), lost=len(lapsed) - len(free))
         await self.apply(links, free)
+
+
+def _vip(change: Change) -> VirtualAddress:
+    assert isinstance(change.resource, VirtualAddress), "only VIPs come here"
+    return change.resource
