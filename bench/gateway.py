@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.world import DEVICE, GATEWAY, UNDERLAY
@@ -17,7 +17,8 @@ from isthmus.core.planner import DevicePlanner
 from isthmus.core.world import World
 from isthmus.drivers.base import Outcome
 from isthmus.drivers.linux.driver import LinuxDriver
-from isthmus.loop.device import DeviceWorker, Recorded
+from isthmus.loop.device import DeviceWorker
+from isthmus.loop.recorded import Record, Recorded
 from isthmus.model.plan import Change
 
 _PATIENCE = 30.0
@@ -29,7 +30,7 @@ class Forgets:
     async def load(self, device: str) -> Recorded:
         return ()
 
-    async def save(self, device: str, recorded: Recorded) -> None:
+    async def save(self, device: str, records: Mapping[str, Record | None], *, whole: bool = False) -> None:
         return None
 
 

@@ -29,7 +29,7 @@ class NoMemory:
     async def load(self, device: str) -> list[Any]:
         return []
 
-    async def save(self, device: str, recorded: object) -> None:
+    async def save(self, device: str, records: object, *, whole: bool = False) -> None:
         return None
 
 

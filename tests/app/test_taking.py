@@ -8,6 +8,7 @@ from isthmus.app.acceptance import acceptances
 from isthmus.app.origins import Configuration, Origin, combined
 from isthmus.app.taking import WrittenClaims, known, take_kinds
 from isthmus.core.world import World
+from isthmus.model.claims import vip_facts
 from isthmus.model.kinds import Kind, VirtualIP, parse
 from isthmus.model.plan import Scope
 
@@ -116,9 +117,9 @@ def test_a_written_claim_never_takes_an_address_from_a_service() -> None:
     world.put_vip(held.name, held)
     claims = WrittenClaims(world)
     claims.take({kept.name: kept, free.name: free}, touched.extend)
-    assert world.vips == {held.name: held, free.name: free}
+    assert world.vips == {one.name: vip_facts(one) for one in (held, free)}
     assert claims.take({}, touched.extend) is True
-    assert world.vips == {held.name: held}
+    assert world.vips == {held.name: vip_facts(held)}
 
 
 def test_a_home_cluster_is_asked_before_a_written_claim_goes() -> None:
@@ -129,4 +130,4 @@ def test_a_home_cluster_is_asked_before_a_written_claim_goes() -> None:
     claims = WrittenClaims(world, kept_elsewhere=lambda name: True)
     claims.take({free.name: free}, lambda scopes: None)
     claims.take({}, lambda scopes: None)
-    assert world.vips == {free.name: free}
+    assert world.vips == {free.name: vip_facts(free)}

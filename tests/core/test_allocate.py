@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from isthmus.core.allocate import Allocator, Refused, holders
 from isthmus.core.world import Holder
+from isthmus.model.claims import vip_facts
 from isthmus.model.facts import NamespaceFacts, ServiceFacts
 from isthmus.model.kinds import VirtualIP, vip_name
 from isthmus.model.resources import IPAddress
@@ -124,8 +125,9 @@ class Allocation(RuleBasedStateMachine):
         """The world catches up with the store."""
         world = self.rig.world
         for name in world.vips.keys() | self.store.keys():
-            if world.vips.get(name) != self.store.get(name):
-                world.put_vip(name, self.store.get(name))
+            stored = self.store.get(name)
+            if world.vips.get(name) != (None if stored is None else vip_facts(stored)):
+                world.put_vip(name, stored)
 
     @rule()
     def restart(self) -> None:
@@ -337,7 +339,7 @@ def test_a_full_large_pool_is_searched_once(rig: Rig) -> None:
     put_kind(rig.world, document("AddressPool", "p", {"ranges": ["10.0.0.0/20"]}))
     for number in range(4096):
         address = ip_address(int(ip_address("10.0.0.0")) + number)
-        rig.world.vips[vip_name(address)] = vip("10.0.0.1", "bank/x")
+        rig.world.vips[vip_name(address)] = vip_facts(vip("10.0.0.1", "bank/x"))
     allocator = Allocator(rig.world)
     looked = 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from typing import Any
@@ -14,7 +14,7 @@ from core.rig import NOW, Rig, endpoints, node, service, vip
 from isthmus.core.planner import DevicePlanner
 from isthmus.errors import StateError
 from isthmus.loop.device import DeviceWorker
-from isthmus.loop.recorded import Recorded
+from isthmus.loop.recorded import Record, Recorded
 from isthmus.model.facts import Endpoint
 from isthmus.model.plan import Scope
 
@@ -34,11 +34,14 @@ class Remembered:
     async def load(self, device: str) -> Recorded:
         return self.recorded
 
-    async def save(self, device: str, recorded: Recorded) -> None:
+    async def save(self, device: str, records: Mapping[str, Record | None], *, whole: bool = False) -> None:
         if self.broken:
             raise StateError("the disk is full")
-        self.saves += 1
-        self.recorded = list(recorded)
+        before = {} if whole else {resource.identity: (resource, scopes) for resource, scopes in self.recorded}
+        now = [found for found in (before | dict(records)).values() if found is not None]
+        if now != self.recorded:
+            self.saves += 1  # as the state directory, which does not write what stands there already
+        self.recorded = now
 
 
 class Bench:

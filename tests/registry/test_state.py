@@ -223,6 +223,30 @@ async def test_damaged_applied_state_is_not_restored(tmp_path: Path) -> None:
             await state.read_applied("gw")
 
 
+async def test_what_is_applied_is_kept_thing_by_thing(tmp_path: Path) -> None:
+    """One thing more is one line more; what is said as a whole replaces all, also what was kept all in one."""
+    path = tmp_path / "state"
+    async with StateDirectory(path) as state:
+        await state.write_applied("gw", ["before"])
+        await state.keep_applied("gw", {"a": b"1", "b": b"2", "c": b"3"}, among={"a", "b", "c"})
+        assert await state.read_applied("gw") == [1, 2, 3]
+        await state.keep_applied("gw", {"b": None, "c": b"4", "d": b"5"})
+        await state.keep_applied("other", {"a": b"6"})
+        assert await state.read_applied("gw") == [1, 4, 5]
+        size = (path / f"{DATABASE}-wal").stat().st_size
+        await state.keep_applied("gw", {"a": b"1", "c": b"4", "d": b"5"}, among={"a", "c", "d"})
+        assert (path / f"{DATABASE}-wal").stat().st_size == size, "what stands there already is not written again"
+        await state.keep_applied("gw", {}, among={"d"})
+        assert await state.read_applied("gw") == [5]
+    with sqlite3.connect(path / DATABASE) as connection:
+        connection.execute("UPDATE standing SET value = ? WHERE device = 'gw'", (b"7",))
+    connection.close()
+    async with StateDirectory(path) as state:
+        with pytest.raises(StateError, match="last applied to gw is damaged"):
+            await state.read_applied("gw")
+        assert await state.read_applied("other") == [6]
+
+
 async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     """A database of a newer version is left alone, by writers and readers."""
     path = tmp_path / "state"

@@ -147,7 +147,8 @@ class Applying:
         try:
             await self._look.see(device)
             planner = self._look.planners[device]
-            await self._applied.save(device, planner.recorded())
+            records = {one.identity: (one, scopes) for one, scopes in planner.recorded()}
+            await self._applied.save(device, records, whole=True)
         except IsthmusError as error:
             self.notes.append(f"device {device}: what stands there now is not written down: {error}")
 

@@ -22,6 +22,7 @@ from isthmus.core.overlay_addresses import OverlayAddresses, device_addresses
 from isthmus.core.world import Choice, World
 from isthmus.drivers.base import Driver, ProbeTarget
 from isthmus.errors import IsthmusError
+from isthmus.model.claims import object_of
 from isthmus.model.facts import NodeFacts
 from isthmus.model.kinds import ClusterLink, VirtualIP, vip_name
 from isthmus.model.kinds.kind import Metadata
@@ -129,7 +130,7 @@ class Assigning:
                 for released in decision.release:
                     gone = self._world.vips.get(released)
                     if gone is not None:
-                        self.assigned.released.append(gone)
+                        self.assigned.released.append(object_of(gone))
                     self._world.put_vip(released, None)
                 for refused in decision.refused:
                     self._say(f"Service {holder[1]}/{holder[2]}: {refused.message}")

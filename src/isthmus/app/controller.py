@@ -28,7 +28,7 @@ from isthmus.app.home.moving import move_in
 from isthmus.app.home.recollection import Recollection
 from isthmus.app.joining import Joining
 from isthmus.app.keeping_up import kept_up
-from isthmus.app.memory import NoMemory, SmallMemory, StateMemory, claimed
+from isthmus.app.memory import NoMemory, SmallMemory, StateMemory
 from isthmus.app.origins import Configuration, Origin, combined, files_origin
 from isthmus.app.probing import Probing
 from isthmus.app.sharing import Sharing
@@ -199,8 +199,8 @@ class Controller:
 
     async def _remember(self) -> None:
         if self.home is None and self._state is not None:
-            for claim in await self._state.claims():
-                self.world.put_vip(claim.name, claimed(claim))
+            for claim in await self._state.held():
+                self.world.put_vip(claim.name, claim)
         if self.home is None:
             self.world.choices.update(await self._memory.choices())
 

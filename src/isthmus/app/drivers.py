@@ -15,7 +15,6 @@ from typing import TypeAlias
 from isthmus.drivers.base import Driver
 from isthmus.drivers.linux.driver import LinuxDriver
 from isthmus.drivers.linux.hops import ProbeTiming
-from isthmus.drivers.linux.remote import RemoteGateway
 from isthmus.drivers.memory import MemoryDriver
 from isthmus.model.facts import DeviceFacts, Interface
 from isthmus.model.kinds import EdgeDevice
@@ -63,6 +62,8 @@ def looking(state: Path | None) -> Wiring:
 def _linux(device: EdgeDevice, wiring: Wiring) -> Driver:
     options = device.spec.linux
     if options.agent is not None:
+        from isthmus.drivers.linux.remote import RemoteGateway  # with cryptography, 12 MB for whoever has no agent
+
         directory = Path(options.agent.directory) if options.agent.directory else wiring.directory
         return RemoteGateway(device.name, options.agent.url, directory or DEFAULT_DIRECTORY, wiring.epoch)
     return LinuxDriver(options.installation, options.protocol, options.announce, _timing(options.member_probe))

@@ -7,6 +7,7 @@ a device only helps it after a reboot, and is kept on the machine that has the d
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from ipaddress import ip_interface
 from typing import Protocol
@@ -14,13 +15,16 @@ from typing import Protocol
 from isthmus.core.world import Choice
 from isthmus.errors import StateError
 from isthmus.loop.duties.service import Taken
-from isthmus.loop.recorded import Recorded
+from isthmus.loop.recorded import Record, Recorded
 from isthmus.model.kinds import VirtualIP
 from isthmus.model.kinds.kind import Metadata
 from isthmus.model.plan import Scope
 from isthmus.model.resources import IPInterface, from_builtins, to_json
 from isthmus.registry.state import Claim, ClaimTaken, StateDirectory, StateReader
 from isthmus.telemetry import get_logger
+
+_SLICE, _A_BREATH = 1000, 50
+"""So many records are written in one transaction, and so many spelled before others get their turn."""
 
 Addresses = Mapping[str, tuple[IPInterface, ...]]
 """The overlay addresses of a link's devices, by device."""
@@ -130,9 +134,19 @@ class StateMemory:
             self._log.warning("the last applied state cannot be read", device=device, error=str(error))
             return []
 
-    async def save(self, device: str, values: Recorded) -> None:
-        """Keep what is applied to ``device`` now."""
-        await self._state.write_applied(device, to_json(values))
+    async def save(self, device: str, records: Mapping[str, Record | None], *, whole: bool = False) -> None:
+        """Keep what ``records`` say of ``device``, a slice at a time: spelling ten thousand Services takes a moment."""
+        names = list(records)
+        for start in range(0, len(names), _SLICE):
+            spelled: dict[str, bytes | None] = {}
+            for name in names[start : start + _SLICE]:
+                if len(spelled) % _A_BREATH == _A_BREATH - 1:
+                    await asyncio.sleep(0)
+                found = records[name]
+                spelled[name] = None if found is None else to_json(found)
+            await self._state.keep_applied(device, spelled)
+        if whole:
+            await self._state.keep_applied(device, {}, among=records.keys())
 
 
 class NoMemory:
@@ -141,7 +155,7 @@ class NoMemory:
     async def load(self, device: str) -> Recorded:
         return []
 
-    async def save(self, device: str, recorded: Recorded) -> None:
+    async def save(self, device: str, records: Mapping[str, Record | None], *, whole: bool = False) -> None:
         return None
 
 

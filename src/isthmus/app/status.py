@@ -5,7 +5,6 @@ It is a function of the present: the same state gives the same status, so an unc
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -21,7 +20,6 @@ from isthmus.core.standing import roles
 from isthmus.core.world import WATCHED, World
 from isthmus.loop.device_status import DeviceStatus
 from isthmus.model.kinds import Key
-from isthmus.model.resources import AnyResource
 
 _SHOWN = 20
 """So many sentences of one sort are shown in a status; how many more there are is said."""
@@ -43,7 +41,7 @@ def statuses(
     ending: Mapping[Key, Sequence[str]] = MappingProxyType({}),
     unjoined: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[Key, Any]:
-    """Return the status of every object by kind and name, and one of the controller itself.
+    """Return the status of every object but claims, by kind and name, and one of the controller itself.
 
     ``accepted`` says whose words count, ``ending`` what objects that are being deleted wait for, ``unjoined`` why a cluster
     cannot be reached as it is written.
@@ -57,20 +55,8 @@ def statuses(
         result["ClusterLink", name] = _link(world, fleet, clusters, probing, name)
     for name, use in pool_use(world, clusters).items():
         result["AddressPool", name] = _pool(use)
-    serving = {name: _observed(world, fleet, name) for name in world.cluster_kinds}
-    for name, vip in world.vips.items():
-        holder = vip.spec.holder
-        identity = f"vip {vip.spec.address}"
-        devices = serving.get(holder.cluster, []) if holder is not None else []
-        result["VirtualIP", name] = {
-            "address": str(vip.spec.address),
-            "pool": vip.spec.pool,
-            "holder": str(holder) if holder else "reserved",
-            "served": _serving(fleet, [device for device, observed in devices if identity in observed]),
-        }
     for key, one in accepted.items():
-        # Claims come and go by themselves; an answer about one that has gone since is nobody's status.
-        if key in result or key[0] != "VirtualIP":
+        if key[0] != "VirtualIP":
             result.setdefault(key, {})["accepted"] = one.to_json()
     for key, waits in ending.items():
         result.setdefault(key, {})["ending"] = list(waits)
@@ -238,19 +224,6 @@ def _probed(report: Report) -> str:
     return "the one node answers" if report.asked == 1 else f"all {report.asked} nodes answer"
 
 
-def _used(world: World) -> Counter[str]:
-    """Return how many addresses of each pool are claimed or reserved; one look at each claim, however many there are."""
-    used: Counter[str] = Counter()
-    pools = world.pools
-    for vip in world.vips.values():
-        address, stated = vip.spec.address, pools.get(vip.spec.pool or "")
-        if stated is not None and stated.spec.contains(address):
-            used[stated.name] += 1
-            continue
-        used.update(name for name, pool in pools.items() if pool.spec.contains(address))
-    return used
-
-
 def _pool(use: tuple[int, int, int]) -> dict[str, Any]:
     total, used, waiting = use
     return {"total": min(total, _MOST), "used": used, "free": min(total - used, _MOST), "waiting": waiting}
@@ -258,19 +231,9 @@ def _pool(use: tuple[int, int, int]) -> dict[str, Any]:
 
 def pool_use(world: World, clusters: Mapping[str, JoinedCluster]) -> dict[str, tuple[int, int, int]]:
     """Return per pool how many addresses it has, how many of them are used, and how many Services wait for one."""
-    used, waits = _used(world), [why for joined in clusters.values() for why in joined.service.waiting.values()]
+    used = world.pool_use.used(world.pools, world.vips.values())
+    waits = [why for joined in clusters.values() for why in joined.service.waiting.values()]
     return {
-        name: (pool.spec.size(4) + pool.spec.size(6), used[name], sum(1 for why in waits if name in why))
+        name: (pool.spec.size(4) + pool.spec.size(6), used.get(name, 0), sum(1 for why in waits if name in why))
         for name, pool in world.pools.items()
     }
-
-
-def _serving(fleet: Fleet, devices: list[str]) -> list[str]:
-    """Return those of ``devices`` that answer us; where none does, all of them, as they were last seen."""
-    return [device for device in devices if fleet.workers[device].status.reachable] or devices
-
-
-def _observed(world: World, fleet: Fleet, cluster: str) -> list[tuple[str, Mapping[str, AnyResource]]]:
-    """Return the devices that can serve Services of ``cluster`` and what each holds, by name."""
-    names = sorted({device for link in world.links_of_cluster(cluster) for device in link.spec.devices})
-    return [(name, fleet.workers[name].planner.observed) for name in names if name in fleet.workers]

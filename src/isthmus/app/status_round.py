@@ -18,6 +18,7 @@ from isthmus.app.joining import Joining
 from isthmus.app.probing import Probing
 from isthmus.app.status import statuses
 from isthmus.app.tenure import Alone
+from isthmus.app.vip_status import VipStatuses
 from isthmus.core.world import World
 from isthmus.errors import IsthmusError
 from isthmus.model.kinds import Key
@@ -52,6 +53,7 @@ class StatusRound:
         self._probing = probing
         self._state = state
         self._home = home
+        self._vips = VipStatuses(world, fleet)
         self._written: dict[Key, Any] = {}
         self._last: dict[Key, Any] = {}
         self._moved_at = 0.0
@@ -62,10 +64,13 @@ class StatusRound:
     async def remember(self) -> None:
         """Read what an earlier process wrote, so that what is gone since is taken away."""
         if self._state is not None:
-            self._written = {key: entry.value for key, entry in (await self._state.read_status()).items()}
+            written = {key: entry.value for key, entry in (await self._state.read_status()).items()}
+            self._vips.remember({name: value for (kind, name), value in written.items() if kind == "VirtualIP"})
+            self._written = {key: value for key, value in written.items() if key[0] != "VirtualIP"}
 
     async def say(self, problems: tuple[str, ...], accepted: Mapping[Key, Acceptance], *, running: bool) -> None:
         """Say how everything stands now."""
+        await self._vips.look(accepted)
         now = statuses(
             self._world,
             self._fleet,
@@ -81,19 +86,20 @@ class StatusRound:
         if self._state is not None:
             await self._write(self._state, now)
         if self._home is not None and running and self._home.ready.is_set() and self._has_started(now):
-            self._home.say(now)
+            self._home.say(self._vips.everything() | now)
 
     async def _write(self, state: StateDirectory, now: dict[Key, Any]) -> None:
         new = {key: value for key, value in now.items() if self._written.get(key) != value}
         gone = self._written.keys() - now.keys()
-        if not new and not gone:
+        if not (new or gone or self._vips.new or self._vips.gone):
             return
         try:
-            await state.write_status(new, gone)
+            await state.write_status(new | self._vips.new, gone | self._vips.gone)
         except IsthmusError as error:
             self._log.warning("status not written", error=str(error))
             return
         self._written = now
+        self._vips.written()
 
     def _has_started(self, now: dict[Key, Any]) -> bool:
         if self._started:

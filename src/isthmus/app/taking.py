@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from isthmus.app.origins import Configuration
 from isthmus.core.world import World
+from isthmus.model.claims import object_of, vip_facts
 from isthmus.model.kinds import AddressPool, ClusterLink, EdgeDevice, Key, Kind, KubeCluster, VirtualIP
 from isthmus.model.plan import Scope
 from isthmus.telemetry import get_logger
@@ -23,12 +24,14 @@ K = TypeVar("K", bound=Kind)
 
 def known(world: World, key: Key) -> Kind | None:
     """Return the object that the world works with already, or none."""
+    if key[0] == "VirtualIP":
+        claim = world.vips.get(key[1])
+        return object_of(claim) if claim is not None else None
     held: dict[str, Mapping[str, Kind]] = {
         "KubeCluster": world.cluster_kinds,
         "EdgeDevice": world.devices,
         "ClusterLink": world.links,
         "AddressPool": world.pools,
-        "VirtualIP": world.vips,
     }
     return held.get(key[0], {}).get(key[1])
 
@@ -87,13 +90,11 @@ class WrittenClaims:
         kept = set()
         for name, vip in written.items():
             standing = self._world.vips.get(name)
-            if standing is not None and name not in self._names and standing.spec.holder != vip.spec.holder:
-                self._log.warning(
-                    "a written VirtualIP is held already", address=name, holder=str(standing.spec.holder)
-                )
+            if standing is not None and name not in self._names and standing.holder != vip_facts(vip).holder:
+                self._log.warning("a written VirtualIP is held already", address=name, holder=standing.whose)
                 continue
             kept.add(name)
-            if standing != vip:
+            if standing != vip_facts(vip):
                 touch(self._world.put_vip(name, vip))
         self._names = kept
         return bool(gone)

@@ -127,7 +127,7 @@ class Allocator:
                 continue
             taken = self._world.vips.get(vip_name(address))
             if taken is not None:
-                whose = f"held by {taken.spec.holder}" if taken.spec.holder else "reserved"
+                whose = f"held by {taken.whose}" if taken.holder else "reserved"
                 return Refused("AddressTaken", f"{address} was asked for and is {whose}", waiting=True)
             pools = [pool for pool in self._pools(holder, service, asked=True) if pool.spec.contains(address)]
             if not pools:
@@ -198,8 +198,6 @@ def holders(world: World, cluster: str) -> Iterable[Holder]:
         if kind is not None and is_ours(facts, kind)
     }
     for vip in world.vips.values():
-        holder = vip.spec.holder
-        if holder is not None and holder.cluster == cluster:
-            key = (holder.namespace, holder.service)
-            wanting.setdefault((cluster, *key), ("", key))
+        if vip.holder is not None and vip.holder[0] == cluster:
+            wanting.setdefault(vip.holder, ("", vip.holder[1:]))
     return sorted(wanting, key=lambda holder: wanting[holder])

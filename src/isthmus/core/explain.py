@@ -107,8 +107,8 @@ def _nodes(what: str, world: World) -> tuple[tuple[str, str], ...]:
     except ValueError:
         network = None
     vip = world.vips.get(vip_name(ip_address(what))) if network is not None and "/" not in what else None
-    if vip is not None and vip.spec.holder is not None:
-        holders.add((vip.spec.holder.cluster, vip.spec.holder.namespace, vip.spec.holder.service))
+    if vip is not None and vip.holder is not None:
+        holders.add(vip.holder)
     for cluster, view in world.clusters.items():
         namespace, _, name = what.partition("/")
         if (namespace, name) in view.services:
@@ -241,12 +241,11 @@ def _address(what: str, world: World, planners: Mapping[str, DevicePlanner]) -> 
 
 def _vip(address: IPAddress, world: World, planners: Mapping[str, DevicePlanner]) -> Iterator[Hop]:
     vip = world.vips[vip_name(address)]
-    holder = vip.spec.holder
-    if holder is None:
-        yield Hop("claim", f"{address} is reserved" + (f": {vip.spec.description}" if vip.spec.description else ""))
+    if vip.holder is None:
+        yield Hop("claim", f"{address} is reserved" + (f": {vip.description}" if vip.description else ""))
         return
-    yield Hop("claim", f"{address} from pool {vip.spec.pool or '(none)'} is held by {holder}", True)
-    yield from _holder((holder.cluster, holder.namespace, holder.service), world, planners)
+    yield Hop("claim", f"{address} from pool {vip.pool or '(none)'} is held by {vip.whose}", True)
+    yield from _holder(vip.holder, world, planners)
 
 
 def _service(what: str, world: World, planners: Mapping[str, DevicePlanner]) -> Iterator[Hop]:

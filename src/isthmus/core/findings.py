@@ -5,8 +5,11 @@ It is kept by identity or by scope, so that a keyed pass replaces what it looked
 
 from __future__ import annotations
 
+from isthmus.core.drift import Left
+from isthmus.core.recording import Record, Unsaved
 from isthmus.core.wishes import Verdict, Wishes
 from isthmus.model.plan import Conflict, Drift, Held, Refusal, Scope
+from isthmus.model.resources import AnyResource
 
 __all__ = ["Findings", "cannot"]
 
@@ -14,7 +17,7 @@ DRIFTED = "somebody else changed it, and the device's drift is alert; `isthmus a
 
 
 class Findings:
-    """Conflicts, refusals, held changes and drift of one device."""
+    """Conflicts, refusals, held changes and drift of one device, beside what stands there and whose it is."""
 
     def __init__(self) -> None:
         self.wishes = Wishes()
@@ -23,6 +26,10 @@ class Findings:
         self.device_refusals: dict[str, tuple[Refusal, ...]] = {}
         self.held: dict[str, Held] = {}
         self.drifts: dict[str, Drift] = {}
+        self.observed: dict[str, AnyResource] = {}
+        self.owners: dict[str, tuple[Scope, ...]] = {}
+        self.left = Left()
+        self.unsaved = Unsaved()
 
     def forget_things(self) -> None:
         """Forget all that was found about things on the device; what was found about scopes stays until they are asked."""
@@ -35,6 +42,17 @@ class Findings:
         self.device_refusals.pop(identity, None)
         self.held.pop(identity, None)
         self.drifts.pop(identity, None)
+
+    def recorded(self) -> list[Record]:
+        """Return what is to be written down of the device."""
+        everything = map(self.record, dict.fromkeys((*self.observed, *self.drifts)))
+        return [found for found in everything if found is not None]
+
+    def record(self, identity: str) -> Record | None:
+        """Return what is to be written down of ``identity``: what stands, where that is drift what should; or none."""
+        last = self.left.of(identity) if identity in self.drifts else None
+        stands = last if last is not None else self.observed.get(identity)
+        return None if stands is None else (stands, self.owners.get(identity, ()))
 
     @property
     def all_conflicts(self) -> tuple[Conflict, ...]:

@@ -18,7 +18,7 @@ from isthmus.core import adopt, guard
 from isthmus.core.adapted import Adapt
 from isthmus.core.desire import desire, grounds, path_of
 from isthmus.core.diff import compare, holder_of, lost, ordered, stands_on
-from isthmus.core.drift import Left, answer
+from isthmus.core.drift import answer
 from isthmus.core.findings import DRIFTED, Findings, cannot
 from isthmus.core.ground import Ground
 from isthmus.core.joined import JoinedNodes
@@ -40,11 +40,8 @@ class DevicePlanner(Findings):
         super().__init__()
         self.world = world
         self.device = device
-        self.observed: dict[str, AnyResource] = {}
         self.foreign: dict[str, str] = {}
         self.facts = DeviceFacts()
-        self.owners: dict[str, tuple[Scope, ...]] = {}
-        self.left = Left()
         self.adoptions = world.adoptions.setdefault(device, adopt.Adoptions())
         self.repair_drift = False
         self.rechecks: dict[Scope, float] = {}
@@ -75,7 +72,9 @@ class DevicePlanner(Findings):
         if identities is None:
             self.observed, self.foreign = dict(resources), dict(foreign)
             self.left.looked(self.observed)
+            self.unsaved.all()
         else:
+            self.unsaved.add(identities)
             for identity in identities:
                 self.observed.pop(identity, None)
                 self.foreign.pop(identity, None)
@@ -92,6 +91,7 @@ class DevicePlanner(Findings):
     def carried_out(self, change: Change, now: float) -> None:
         """Take the news that ``change`` stands on the device."""
         self.left.put(change.identity, change.after)
+        self.unsaved.add((change.identity,))
         self.drifts.pop(change.identity, None)
         if change.adopts:
             self.foreign.pop(change.identity, None)
@@ -112,21 +112,13 @@ class DevicePlanner(Findings):
         if self.observed:
             self.left.remember(recorded)
 
-    def recorded(self) -> list[tuple[AnyResource, tuple[Scope, ...]]]:
-        """Return what is to be written down of the device: what stands, and where that is drift, what should."""
-        stands = dict(self.observed)
-        for identity in self.drifts:
-            last = self.left.of(identity)
-            if last is not None:
-                stands[identity] = last
-        return [(resource, self.owners.get(identity, ())) for identity, resource in stands.items()]
-
     # --- what comes out -----------------------------------------------------------------------------------------
 
     def full(self, now: float) -> Plan:
         """Ask every scope and compare everything."""
         self._skipped.clear()
         self._unclaimed.begin()
+        self.unsaved.all()
         self.adoptions.refused.clear()
         self.asked = self.world.scopes_of_device(self.device) | set(self.wishes.scopes()) | set(self.refusals)
         self._ask(self.asked, now)
@@ -139,7 +131,9 @@ class DevicePlanner(Findings):
     def keyed(self, scopes: Iterable[Scope], now: float) -> Plan:
         """Ask ``scopes`` and those they touch, and compare only what they want or wanted."""
         self.asked = set(scopes)
-        return self._plan(self._ask(self.asked, now) | self._unclaimed.settled(), self.asked, now)
+        identities = self._ask(self.asked, now) | self._unclaimed.settled()
+        self.unsaved.add(identities)
+        return self._plan(identities, self.asked, now)
 
     def due(self, now: float) -> list[Scope]:
         """Return the scopes that time alone may have changed by ``now``."""

@@ -90,9 +90,9 @@ def moves(world: World, device: str, change: Change, now: float) -> bool:
     """Say whether ``change``, a delete on ``device``, is half of a move: another device is to answer for that VIP."""
     vip = change.before
     claim = world.vips.get(vip_name(vip.address)) if isinstance(vip, VirtualAddress) else None
-    if change.after is not None or claim is None or claim.spec.holder is None:
+    if change.after is not None or claim is None or claim.holder is None:
         return False
-    found = standing(world, claim.spec.holder.cluster, claim.spec.address, now)
+    found = standing(world, claim.holder[0], claim.address, now)
     return found is not None and found.holder not in (None, device)
 
 
@@ -104,10 +104,10 @@ def stirred(world: World) -> dict[str, set[Scope]]:
         return found
     for address in addresses:
         vip = world.vips.get(vip_name(address))
-        holder = vip.spec.holder if vip is not None else None
-        for link in world.links_of_cluster(holder.cluster) if holder is not None else ():
+        holder = vip.holder if vip is not None else None
+        for link in world.links_of_cluster(holder[0]) if holder is not None else ():
             assert holder is not None, "it has links"
-            scope = Scope("service", link.name, f"{holder.namespace}/{holder.service}")
+            scope = Scope("service", link.name, f"{holder[1]}/{holder[2]}")
             for device in link.spec.devices:
                 found.setdefault(device, set()).add(scope)
     clusters = {link.spec.cluster for device in devices for link in world.links_of_device(device)}

@@ -16,7 +16,9 @@ from typing import Literal, TypeAlias, cast
 import msgspec
 
 from isthmus.core.adopt import Adoptions
+from isthmus.core.pool_use import PoolUse
 from isthmus.core.sights import Sights
+from isthmus.model.claims import VipFacts, vip_facts
 from isthmus.model.facts import NamespaceFacts, NodeFacts, ObjectKey, ServiceFacts, SliceFacts
 from isthmus.model.kinds import AddressPool, ClusterLink, EdgeDevice, KubeCluster, VirtualIP
 from isthmus.model.plan import Scope
@@ -142,14 +144,15 @@ class World:
         self.devices: dict[str, EdgeDevice] = {}
         self.links: dict[str, ClusterLink] = {}
         self.pools: dict[str, AddressPool] = {}
-        self.vips: dict[str, VirtualIP] = {}
+        self.vips: dict[str, VipFacts] = {}
         self.choices: dict[str, Choice] = {}
         self.device_addresses: dict[tuple[str, str], tuple[IPInterface, ...]] = {}
         self.adoptions: dict[str, Adoptions] = {}
         self.sights = Sights()
+        self.pool_use = PoolUse()
         self.config_doubt: str | None = "the configuration has not been read yet"
         self.releases = 0
-        self._held: dict[Holder, set[str]] = {}
+        self._held: dict[Holder, tuple[str, ...]] = {}
 
     # --- the user's kinds ---------------------------------------------------------------------------------------
 
@@ -168,32 +171,34 @@ class World:
             view = self.clusters[cluster] = ClusterView(cluster)
         return view
 
-    def put_vip(self, name: str, vip: VirtualIP | None) -> set[Scope]:
+    def put_vip(self, name: str, vip: VirtualIP | VipFacts | None) -> set[Scope]:
         """Take one claim; return the scopes of the Services that held or hold it."""
+        facts = vip_facts(vip) if isinstance(vip, VirtualIP) else vip
+        before = self.vips.get(name)
+        self.pool_use.moved(before, facts)
         touched: set[Scope] = set()
-        for holder in (_holder(self.vips.get(name)), _holder(vip)):
+        for holder in {one.holder for one in (before, facts) if one is not None}:
             if holder is not None:
                 touched |= self._service_scopes(holder[0], [(holder[1], holder[2])])
-        old = _holder(self.vips.get(name))
-        if old is not None:
-            self._held[old].discard(name)
-            if not self._held[old]:
-                del self._held[old]
-        if vip is None:
+        if before is not None and before.holder is not None:
+            left = tuple(held for held in self._held[before.holder] if held != name)
+            if left:
+                self._held[before.holder] = left
+            else:
+                del self._held[before.holder]
+        if facts is None:
             self.releases += 1
-            gone = self.vips.pop(name, None)
-            if gone is not None:
-                self.sights.released(gone.spec.address)
+            if self.vips.pop(name, None) is not None and before is not None:
+                self.sights.released(before.address)
         else:
-            self.vips[name] = vip
-            holder = _holder(vip)
-            if holder is not None:
-                self._held.setdefault(holder, set()).add(name)
+            self.vips[name] = facts
+            if facts.holder is not None:
+                self._held[facts.holder] = (*self._held.get(facts.holder, ()), name)
         return touched
 
     def addresses_of(self, holder: Holder) -> list[IPAddress]:
         """Return the addresses a Service holds, IPv4 first, ascending."""
-        addresses = [self.vips[name].spec.address for name in self._held.get(holder, ())]
+        addresses = [self.vips[name].address for name in self._held.get(holder, ())]
         return sorted(addresses, key=lambda address: (address.version, int(address)))
 
     # --- the clusters' facts ------------------------------------------------------------------------------------
@@ -281,9 +286,3 @@ class World:
             for link in self.links_of_cluster(cluster)
             for key in keys
         }
-
-
-def _holder(vip: VirtualIP | None) -> Holder | None:
-    if vip is None or vip.spec.holder is None:
-        return None
-    return (vip.spec.holder.cluster, vip.spec.holder.namespace, vip.spec.holder.service)

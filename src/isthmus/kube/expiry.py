@@ -10,7 +10,6 @@ import binascii
 from pathlib import Path
 
 import msgspec
-from cryptography import x509
 
 from isthmus.metrics import CREDENTIAL_EXPIRY
 
@@ -37,6 +36,8 @@ def certificate_expiry(pem: str | Path | None) -> float | None:
     """Return when the first certificate in ``pem`` (text, or the path of a file) ends, in epoch seconds."""
     if pem is None:
         return None
+    from cryptography import x509  # 12 MB, and most clusters are entered with a token
+
     try:
         data = pem.read_bytes() if isinstance(pem, Path) else pem.encode()
         return x509.load_pem_x509_certificate(data).not_valid_after_utc.timestamp()

@@ -29,7 +29,7 @@ from isthmus.loop.following import OTHERS, Awaited
 from isthmus.loop.handing_over import HandingOver
 from isthmus.loop.measure import Measure
 from isthmus.loop.queue import KeyedQueue
-from isthmus.loop.recorded import Memory, Recorded
+from isthmus.loop.recorded import Memory
 from isthmus.loop.remarks import Remarks
 from isthmus.loop.tenure import Always, Tenure
 from isthmus.model.plan import Plan, Refusal, Scope
@@ -76,7 +76,6 @@ class DeviceWorker:
         self._measure = Measure(planner.device)
         self._voice = Voice()
         self._unsaved = False
-        self._saved: Recorded = ()
         self._save_failed = False
         self._restored = self._remembered = False
         self._followed = False
@@ -374,15 +373,16 @@ class DeviceWorker:
         if not self._unsaved or not self._restored:
             return  # what was not restored yet must not be forgotten
         self._unsaved = False
-        recorded = self.planner.recorded()
-        if recorded == self._saved:
-            return
+        planner, taken = self.planner, self.planner.unsaved.take()
+        identities = (*planner.observed, *planner.drifts) if taken is None else taken
+        records = {identity: planner.record(identity) for identity in identities}
         try:
-            await self._memory.save(self.planner.device, recorded)
+            await self._memory.save(planner.device, records, whole=taken is None)
         except IsthmusError as error:
+            planner.unsaved.put_back(taken)
             self._unsaved = True  # tried again; until then a reboot restores an older state
             if not self._save_failed:
                 self._log.warning("state not saved", error=str(error))
             self._save_failed = True
             return
-        self._saved, self._save_failed = recorded, False
+        self._save_failed = False

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from isthmus.model.plan import Scope
 from isthmus.model.resources import AnyResource
 
-__all__ = ["Memory", "Recorded"]
+__all__ = ["Memory", "Record", "Recorded"]
 
-Recorded: TypeAlias = Sequence[tuple[AnyResource, tuple[Scope, ...]]]
-"""Resources as they stood, with the scopes that wanted them."""
+Record: TypeAlias = tuple[AnyResource, tuple[Scope, ...]]
+"""A resource as it stood, with the scopes that wanted it."""
+
+Recorded: TypeAlias = Sequence[Record]
 
 
 class Memory(Protocol):
     """Where the last applied state is kept over a restart."""
 
     async def load(self, device: str) -> Recorded: ...
-    async def save(self, device: str, recorded: Recorded) -> None: ...
+    async def save(self, device: str, records: Mapping[str, Record | None], *, whole: bool = False) -> None:
+        """Write down what ``records`` say by identity (none: nothing any more); if ``whole``, nothing else stays."""

@@ -36,6 +36,12 @@ _STEPS = (
         device TEXT PRIMARY KEY, value BLOB NOT NULL, checksum TEXT NOT NULL, updated REAL NOT NULL
     );
     """,
+    """
+    CREATE TABLE standing (
+        device TEXT NOT NULL, identity TEXT NOT NULL, value BLOB NOT NULL, checksum INTEGER NOT NULL,
+        PRIMARY KEY (device, identity)
+    ) WITHOUT ROWID;
+    """,
 )
 SCHEMA_VERSION = len(_STEPS)
 

@@ -15,13 +15,14 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from isthmus.errors import StateError
+from isthmus.model.claims import VipFacts
 from isthmus.model.kinds import Holder, Key, VirtualIP
 from isthmus.registry import tables
 from isthmus.registry.database import DATABASE, open_reader, open_writer, told
@@ -114,6 +115,10 @@ class StateDirectory:
         """Return all claims, by name."""
         return await self._run(tables.read_claims)
 
+    async def held(self) -> tuple[VipFacts, ...]:
+        """Return all claims as decisions need them, by name."""
+        return await self._run(tables.read_held)
+
     async def choose(self, link: str, value: Json | None) -> None:
         """Keep the choice made for ``link`` (its path); None forgets it."""
         await self._run(tables.write_choice, link, value)
@@ -141,6 +146,12 @@ class StateDirectory:
     async def write_applied(self, device: str, value: Json | bytes | None) -> None:
         """Keep what was last applied to ``device`` (bytes are JSON already), for its restore at boot; None forgets it."""
         await self._run(tables.write_applied, device, value, self._clock())
+
+    async def keep_applied(
+        self, device: str, values: Mapping[str, bytes | None], among: Collection[str] | None = None
+    ) -> None:
+        """Keep single things (JSON by identity, None: gone) applied to ``device``; with ``among``, forget all others."""
+        await self._run(tables.keep_applied, device, values, among)
 
     async def read_applied(self, device: str) -> Json | None:
         """Return what was last applied to ``device``, None if nothing; raise StateError if it is damaged."""

@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 from isthmus.errors import StateError
+from isthmus.model.claims import VipFacts, vip_facts
 from isthmus.model.kinds import Key, VirtualIP
+from isthmus.model.kinds.kind import Metadata
 from isthmus.model.kinds.vip import VirtualIPSpec
 from isthmus.registry.database import transaction
 
@@ -23,11 +26,13 @@ __all__ = [
     "Json",
     "StatusEntry",
     "insert_claim",
+    "keep_applied",
     "read_applied",
     "read_assignments",
     "read_choices",
     "read_claim",
     "read_claims",
+    "read_held",
     "read_status",
     "remove_claim",
     "write_applied",
@@ -99,6 +104,14 @@ def read_claims(connection: sqlite3.Connection) -> tuple[Claim, ...]:
     return tuple(_claim(row) for row in connection.execute("SELECT name, spec, created FROM claims ORDER BY name"))
 
 
+def read_held(connection: sqlite3.Connection) -> tuple[VipFacts, ...]:
+    """Return all claims as decisions need them, by name; each as large as that while it is read, too."""
+    rows = connection.execute("SELECT name, spec, created FROM claims ORDER BY name")
+    return tuple(
+        vip_facts(VirtualIP(metadata=Metadata(name=claim.name), spec=claim.spec)) for claim in map(_claim, rows)
+    )
+
+
 def write_choice(connection: sqlite3.Connection, link: str, value: Json | None) -> None:
     """Keep the choice made for ``link``; None forgets it."""
     with transaction(connection):
@@ -151,9 +164,36 @@ def read_status(connection: sqlite3.Connection) -> dict[Key, StatusEntry]:
     return {(kind, name): StatusEntry(json.loads(value), updated) for kind, name, value, updated in rows}
 
 
-def write_applied(connection: sqlite3.Connection, device: str, value: Json | bytes | None, now: float) -> None:
-    """Keep what was last applied to ``device`` (bytes are JSON already), with a checksum; None forgets it."""
+def keep_applied(
+    connection: sqlite3.Connection,
+    device: str,
+    values: Mapping[str, bytes | None],
+    among: Collection[str] | None = None,
+) -> None:
+    """Keep single things (JSON by identity, None: gone) applied to ``device``; with ``among``, forget all others.
+
+    What did not change is not written, so that saying everything again costs no disk.
+    """
     with transaction(connection):
+        gone = [identity for identity, value in values.items() if value is None]
+        if among is not None:
+            connection.execute("DELETE FROM applied WHERE device = ?", (device,))  # how it was kept, all in one
+            rows = connection.execute("SELECT identity FROM standing WHERE device = ?", (device,))
+            gone += [identity for (identity,) in rows if identity not in among]
+        connection.executemany(
+            "DELETE FROM standing WHERE device = ? AND identity = ?", [(device, identity) for identity in gone]
+        )
+        connection.executemany(
+            "INSERT INTO standing VALUES (?, ?, ?, ?) ON CONFLICT (device, identity) "
+            "DO UPDATE SET value = excluded.value, checksum = excluded.checksum WHERE value != excluded.value",
+            [(device, name, value, crc32(value)) for name, value in values.items() if value is not None],
+        )
+
+
+def write_applied(connection: sqlite3.Connection, device: str, value: Json | bytes | None, now: float) -> None:
+    """Keep what was last applied to ``device``, all in one (bytes are JSON already), with a checksum; None forgets it."""
+    with transaction(connection):
+        connection.execute("DELETE FROM standing WHERE device = ?", (device,))
         if value is None:
             connection.execute("DELETE FROM applied WHERE device = ?", (device,))
             return
@@ -165,11 +205,18 @@ def write_applied(connection: sqlite3.Connection, device: str, value: Json | byt
 def read_applied(connection: sqlite3.Connection, device: str) -> Json | None:
     """Return what was last applied to ``device``, None if nothing; raise StateError if its checksum is wrong."""
     row = connection.execute("SELECT value, checksum FROM applied WHERE device = ?", (device,)).fetchone()
-    if row is None:
-        return None
-    blob: bytes = row[0]
-    if hashlib.sha256(blob).hexdigest() != row[1]:
-        raise StateError(
-            f"what was last applied to {device} is damaged in the state directory and cannot be restored"
-        )
-    return json.loads(blob)
+    if row is not None:
+        blob: bytes = row[0]
+        if hashlib.sha256(blob).hexdigest() != row[1]:
+            raise _not_restored(device)
+        return json.loads(blob)
+    found = []
+    for value, checksum in connection.execute("SELECT value, checksum FROM standing WHERE device = ?", (device,)):
+        if crc32(value) != checksum:
+            raise _not_restored(device)
+        found.append(json.loads(value))
+    return found or None
+
+
+def _not_restored(device: str) -> StateError:
+    return StateError(f"what was last applied to {device} is damaged in the state directory and cannot be restored")

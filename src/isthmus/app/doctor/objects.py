@@ -138,7 +138,7 @@ def judge_pools(world: World, notes: Sequence[str]) -> Iterator[Answer]:
     """Yield which pools are used up, or nearly, and which Services wait."""
     for name, pool in sorted(world.pools.items()):
         subject = f"pool {name}"
-        used = sum(1 for vip in world.vips.values() if pool.spec.contains(vip.spec.address))
+        used = sum(1 for vip in world.vips.values() if pool.spec.contains(vip.address))
         total = pool.spec.size(4) + pool.spec.size(6)
         text = f"{used} of {total} addresses are used" if total < 10**9 else f"{used} addresses are used"
         remedy = "widen spec.ranges, or free addresses"

@@ -30,7 +30,8 @@ from isthmus.kube.client import KubeClient
 from isthmus.kube.connection import Connection
 from isthmus.kube.events import EventWriter, Regarding
 from isthmus.kube.pace import Timing
-from isthmus.model.kinds import API_VERSION, Key, VirtualIP
+from isthmus.model.claims import VipFacts
+from isthmus.model.kinds import API_VERSION, Key
 from isthmus.model.plan import Scope
 from isthmus.telemetry import get_logger
 
@@ -163,7 +164,7 @@ class Home:
         regarding = Regarding(API_VERSION, found.key[0], found.key[1], uid=found.uid)
         self._events.tell(regarding, one.reason, one.note, warning=one.warning)
 
-    def _put_back(self, vip: VirtualIP) -> None:
+    def _put_back(self, vip: VipFacts) -> None:
         regarding = Regarding(API_VERSION, "VirtualIP", vip.name)
-        note = f"deleted while {vip.spec.holder} had the address; a claim goes when its Service does"
+        note = f"deleted while {vip.whose} had the address; a claim goes when its Service does"
         self._events.tell(regarding, "ClaimPutBack", note, warning=True)

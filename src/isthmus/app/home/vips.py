@@ -20,8 +20,8 @@ from isthmus.core.world import Holder, World
 from isthmus.errors import KubeError, KubeThrottled
 from isthmus.loop.duties.service import Taken
 from isthmus.loop.queue import KeyedQueue
+from isthmus.model.claims import VipFacts, object_of, vip_facts
 from isthmus.model.kinds import VirtualIP
-from isthmus.model.kinds.kind import Metadata
 from isthmus.model.plan import Scope
 from isthmus.telemetry import get_logger
 
@@ -42,7 +42,7 @@ class HomeVips:
         *,
         touch: Callable[[Iterable[Scope]], None],
         look: Callable[[Holder | None], None],
-        put_back: Callable[[VirtualIP], None] = lambda vip: None,
+        put_back: Callable[[VipFacts], None] = lambda vip: None,
     ) -> None:
         self._world = world
         self._registry = registry
@@ -66,7 +66,8 @@ class HomeVips:
                 continue  # old news of what we deleted
             self._uids[name] = found.uid
             good = self._registry.good(("VirtualIP", name))
-            self._take(name, good if isinstance(good, VirtualIP) else reserved(name))
+            vip = good if isinstance(good, VirtualIP) else reserved(name)
+            self._take(name, vip_facts(vip) if vip is not None else None)
 
     async def run(self) -> None:
         """Put claims back until cancelled."""
@@ -81,11 +82,11 @@ class HomeVips:
             for name in sorted(names):
                 await self._again(name)
 
-    def _take(self, name: str, vip: VirtualIP | None) -> None:
+    def _take(self, name: str, vip: VipFacts | None) -> None:
         before = self._world.vips.get(name)
-        if before is not None and vip is not None and before.spec == vip.spec:
+        if before is not None and vip is not None and before.claims_as(vip):
             return
-        holders = {_holder(before), _holder(vip)} - {None}
+        holders = {one.holder for one in (before, vip) if one is not None} - {None}
         self._touch(self._world.put_vip(name, vip))
         for holder in holders:
             self._look(holder)
@@ -101,8 +102,8 @@ class HomeVips:
         else:
             self._take(name, None)
 
-    def _in_use(self, vip: VirtualIP) -> bool:
-        holder = _holder(vip)
+    def _in_use(self, vip: VipFacts) -> bool:
+        holder = vip.holder
         kind = self._world.cluster_kinds.get(holder[0]) if holder is not None else None
         if holder is None or kind is None:
             return False
@@ -122,10 +123,9 @@ class HomeVips:
             self._take(name, None)
             return
         try:
-            metadata = Metadata(name=name, labels=vip.metadata.labels, annotations=vip.metadata.annotations)
-            await self._claims.create(VirtualIP(metadata=metadata, spec=vip.spec))
+            await self._claims.create(object_of(vip))
         except Taken as taken:
-            self._take(name, taken.vip)
+            self._take(name, vip_facts(taken.vip))
         except KubeError as error:
             pause = self._missing.failed(
                 name, at_least=error.retry_after if isinstance(error, KubeThrottled) else 0.0
@@ -133,14 +133,6 @@ class HomeVips:
             self._log.warning("claim not put back yet", address=name, error=str(error), again_in=round(pause, 1))
             return
         else:
-            self._log.warning(
-                "claim was deleted while in use and is put back", address=name, holder=str(vip.spec.holder)
-            )
+            self._log.warning("claim was deleted while in use and is put back", address=name, holder=vip.whose)
             self._put_back(vip)
         self._missing.done(name)
-
-
-def _holder(vip: VirtualIP | None) -> Holder | None:
-    if vip is None or vip.spec.holder is None:
-        return None
-    return (vip.spec.holder.cluster, vip.spec.holder.namespace, vip.spec.holder.service)

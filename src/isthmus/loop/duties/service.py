@@ -19,6 +19,7 @@ from isthmus.kube.parse import SERVED_CONDITION
 from isthmus.loop.cluster import Context
 from isthmus.loop.duties.echoes import Echoes
 from isthmus.loop.duties.rivals import Rivals
+from isthmus.model.claims import object_of
 from isthmus.model.facts import ServiceFacts
 from isthmus.model.kinds import VirtualIP, vip_name
 from isthmus.model.kinds.kind import Metadata
@@ -154,8 +155,8 @@ class Service:
         vip = self._context.world.vips.get(name)
         if vip is None:
             return
-        await self._claims.delete(vip)
-        self._log.info("address given back", address=str(vip.spec.address), was=str(vip.spec.holder))
+        await self._claims.delete(object_of(vip))
+        self._log.info("address given back", address=str(vip.address), was=vip.whose)
         self._context.touch(self._context.world.put_vip(name, None))
         self._allocator.forget()
         self._freed()
