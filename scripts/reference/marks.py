@@ -45,7 +45,7 @@ MEANINGS: dict[str, tuple[str, str, str, str]] = {
         "EdgeDevice",
         "you",
         "Identities, comma-separated (`route 10.244.1.0/24, vip 203.0.113.10`): where something foreign stands at one of "
-        "them, it is taken over, once. Take it away afterwards.",
+        "them, it is taken over, once. In a home cluster it is then taken out; in a file, remove it yourself.",
     ),
     "isthmus.dev/allow-deletes": (
         "annotation",

@@ -13,14 +13,14 @@ from isthmus.app.oneshot import Oneshot
 from isthmus.app.sources import Sources
 from isthmus.core.adopt import Adoptions, named, why_never
 from isthmus.core.world import World
-from isthmus.errors import InputError, IsthmusError
+from isthmus.errors import InputError, IsthmusError, KubeNotFound
 from isthmus.kube.client import KubeClient
 from isthmus.model.kinds import ADOPT
 from isthmus.model.plan import Change
 from isthmus.registry.orders import place_orders, read_orders, spend_order
 from isthmus.telemetry import get_logger
 
-__all__ = ["Ordered", "Orders", "order", "place"]
+__all__ = ["Ordered", "Orders", "order", "place", "spend_written"]
 
 _LOOK = 1.0
 """Seconds between two looks at which orders there are."""
@@ -83,6 +83,26 @@ async def place(where: Sources, device: str, identities: Collection[str]) -> Non
         before = named(((standing["metadata"].get("annotations")) or {}).get(ADOPT, ""))
         text = ", ".join(dict.fromkeys([*before, *identities]))
         await client.patch(kind, device, {"metadata": {"annotations": {ADOPT: text}}})
+
+
+async def spend_written(where: Sources, device: str, done: Collection[str]) -> None:
+    """Take orders that a command has carried out out of the annotation in the home cluster."""
+    if where.home is None or not done:
+        return
+    async with KubeClient(where.home) as client:
+        kind = REFERENCES["EdgeDevice"]
+        try:
+            head = (await client.get(kind, device))["metadata"]
+        except KubeNotFound:
+            return  # it stands in a file, which is the user's
+        before = named((head.get("annotations") or {}).get(ADOPT, ""))
+        left = [identity for identity in before if identity not in done]
+        if len(left) < len(before):
+            metadata = {
+                "resourceVersion": head["resourceVersion"],
+                "annotations": {ADOPT: ", ".join(left) or None},
+            }
+            await client.patch(kind, device, {"metadata": metadata})
 
 
 class Orders:

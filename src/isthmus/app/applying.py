@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass
 
 from isthmus.app import clusters
+from isthmus.app.adopting import spend_written
 from isthmus.app.holding import Held
 from isthmus.app.oneshot import Oneshot
 from isthmus.core.allocate import Allocator
@@ -25,7 +26,7 @@ from isthmus.loop.cluster import Context
 from isthmus.loop.duties.attach import Attach
 from isthmus.loop.duties.service import Service, Taken
 from isthmus.loop.duties.standin import StandIn
-from isthmus.model.kinds import VirtualIP
+from isthmus.model.kinds import ADOPT, VirtualIP
 from isthmus.model.plan import Change, Plan, Scope
 from isthmus.model.resources import AnyResource, VirtualAddress, VirtualServer
 from isthmus.registry.orders import spend_order
@@ -151,6 +152,10 @@ class Applying:
             await self._applied.save(device, records, whole=True)
         except IsthmusError as error:
             self.notes.append(f"device {device}: what stands there now is not written down: {error}")
+        try:
+            await spend_written(self._look.where, device, self._look.planners[device].adoptions.done)
+        except IsthmusError as error:
+            self.notes.append(f"device {device}: the annotation {ADOPT} still orders what is done: {error}")
 
     def _say_what_lapses(self, plan: Plan) -> None:
         """Say which VIPs go again as soon as this command ends: those that somebody must refresh, where nobody does."""

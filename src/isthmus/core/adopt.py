@@ -4,8 +4,8 @@ An order names a device and the identities to take over. It turns the conflict a
 the foreign thing, and it is spent once that is done: should somebody put a foreign thing there again, that is a conflict
 again. A tunnel is never taken over: what stands on a link goes with it, and nobody knows whose that is.
 
-The one confusing thing: an annotation cannot be spent by us, it is the user's text. So what was done under it is remembered
-beside it, until the annotation no longer names it.
+The one confusing thing: an annotation is the user's text. In a home cluster what was done is taken out of it; in a file it
+cannot be. So what was done is remembered beside the annotation, until that no longer names it.
 """
 
 from __future__ import annotations

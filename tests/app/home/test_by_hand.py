@@ -22,6 +22,7 @@ from isthmus.core.election import PROFILES
 from isthmus.errors import InputError, StateLocked
 from isthmus.kube.kubeconfig import load
 from isthmus.lab.kube import KubeApi
+from isthmus.model.kinds import ADOPT
 
 from .rig import Place, service, thing, until
 
@@ -73,6 +74,8 @@ async def test_applying_takes_the_controllers_turn(home: Place, monkeypatch: pyt
     home.join()
     home.put("AddressPool", "public", {"ranges": ["203.0.113.0/28"]})
     home.api.put(service("web"))
+    home.device("gw1").plant("route 10.244.2.0/24", "kernel route via 192.0.2.99 dev eth0 proto static")
+    await place(sources(home), "gw1", ["route 10.244.2.0/24", "vip 203.0.113.10"])
     epochs = []
 
     def drive(kind: object, wiring: Wiring) -> object:
@@ -88,6 +91,9 @@ async def test_applying_takes_the_controllers_turn(home: Place, monkeypatch: pyt
     assert {found.result for found in outcomes} == {"done"}
     assert applying.notes == []
     assert epochs[0] > 0
+    assert "route 10.244.2.0/24" in home.device("gw1").resources
+    annotations = (home.find("EdgeDevice", "gw1") or {})["metadata"]["annotations"]
+    assert annotations[ADOPT] == "vip 203.0.113.10", "what is done is not ordered any more"
     assert home.find("VirtualIP", "203.0.113.0") is not None
     [lease] = home.api.list("leases.coordination.k8s.io")
     assert not lease["spec"].get("holderIdentity")
@@ -116,6 +122,35 @@ async def test_an_order_is_an_annotation(home: Place) -> None:
         await place(where, "gw1", ["route 10.244.2.0/24"])
         await until(lambda: "route 10.244.2.0/24" in home.device("gw1").resources)
         await until(lambda: home.is_so("EdgeDevice", "gw1", "Conflicts", "False"))
+
+
+async def test_an_order_in_an_annotation_is_spent(home: Place) -> None:
+    """What is done is taken out of the annotation, so that the same thing there again is a conflict, also for the next
+    controller; and the same order can be given once more. What is not done yet stays written."""
+    home.join()
+    theirs, later = "route 10.244.2.0/24", "vip 203.0.113.10"
+
+    def ordered() -> str | None:
+        found: str | None = (home.find("EdgeDevice", "gw1") or {})["metadata"].get("annotations", {}).get(ADOPT)
+        return found
+
+    async def again() -> None:
+        del home.device("gw1").resources[theirs]
+        home.device("gw1").plant(theirs, "kernel route via 192.0.2.99 dev eth0 proto static")
+
+    home.device("gw1").plant(theirs, "kernel route via 192.0.2.99 dev eth0 proto static")
+    async with home.controller():
+        await until(lambda: home.is_so("EdgeDevice", "gw1", "Conflicts"))
+        await place(sources(home), "gw1", [theirs, later])
+        await until(lambda: theirs in home.device("gw1").resources)
+        await until(lambda: ordered() == later)
+    await again()
+    async with home.controller():
+        await until(lambda: home.is_so("EdgeDevice", "gw1", "Conflicts"))
+        assert theirs in home.device("gw1").foreign
+        await place(sources(home), "gw1", [theirs])
+        await until(lambda: theirs in home.device("gw1").resources)
+        await until(lambda: ordered() == later)
 
 
 async def test_a_cluster_without_our_kinds_says_what_to_do() -> None:

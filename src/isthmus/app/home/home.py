@@ -18,6 +18,7 @@ from isthmus.app.home.finalizers import Finalizers
 from isthmus.app.home.memory import HomeMemory
 from isthmus.app.home.news import News
 from isthmus.app.home.objects import HomeObject
+from isthmus.app.home.orders import SpentOrders
 from isthmus.app.home.registry import HomeRegistry
 from isthmus.app.home.vips import HomeVips
 from isthmus.app.home.writing import StatusWriter
@@ -62,6 +63,7 @@ class Home:
         self.claims = HomeClaims(self.client, self.registry)
         self.memory = HomeMemory(self.client, namespace)
         self.finalizers = Finalizers(self.client, self.registry)
+        self._orders = SpentOrders(self.client, self.registry)
         self.ready = asyncio.Event()
         self.forgotten: Callable[[str], None] = lambda link: None
         self._events = EventWriter(self.client)
@@ -101,6 +103,7 @@ class Home:
             await self._turn.answering.wait()
             group.create_task(kept_up("writing statuses", self._writer.run))
             group.create_task(kept_up("writing events", self._events.run))
+            group.create_task(kept_up("taking away orders that are done", self._spend_orders))
             await self._turn.opened.wait()
             group.create_task(kept_up("keeping claims", self._vips.run))
             group.create_task(kept_up("looking after finalizers", self._watch_ends))
@@ -143,6 +146,19 @@ class Home:
             if self._configuration is None:
                 continue
             await self.finalizers.look(self._counts, self._left, self._forget)
+
+    async def _spend_orders(self) -> None:
+        """Take orders to adopt out of annotations once they are done, where devices are ours to write."""
+        assert self._world is not None, "joined first"
+        await self.ready.wait()
+        while True:
+            await asyncio.sleep(_LOOK)
+            if self._configuration is not None:
+                await self._orders.look(
+                    self._world.adoptions,
+                    self._world.devices,
+                    lambda key: self._counts(key) and self._turn.answers(key),
+                )
 
     def _counts(self, key: Key) -> bool:
         return self._configuration is not None and key not in self._configuration.refused
