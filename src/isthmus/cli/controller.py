@@ -125,11 +125,13 @@ async def _run(
     lease: tuple[str | None, str, bool] | None,
 ) -> None:
     from isthmus.app.controller import Controller
+    from isthmus.app.settling import collect_seldom, settle
     from isthmus.app.tenure import next_epoch
     from isthmus.metrics import shown
     from isthmus.registry.state import StateDirectory
     from isthmus.web.health import serving
 
+    collect_seldom()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -146,6 +148,8 @@ async def _run(
                 await life.enter_async_context(serving(listen, controller.health))
                 watching = asyncio.create_task(_stop_when(stopping, controller))
                 life.callback(watching.cancel)
+                settling = asyncio.create_task(settle(controller.health, controller.fleet))
+                life.callback(settling.cancel)
                 again = await controller.run()
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from isthmus.core.ground import Desired, Ground
 from isthmus.model.facts import Interface, NodeFacts, ServiceFacts
-from isthmus.model.resources import IPInterface, IPNetwork
+from isthmus.model.resources import IPInterface, IPNetwork, overlap
 
 
 def without_own_subnets(ground: Ground, node: NodeFacts, desired: Desired) -> NodeFacts:
@@ -45,9 +45,7 @@ def within_pod_networks(ground: Ground, node: NodeFacts, desired: Desired) -> No
         return node
     good = []
     for prefix in node.pod_cidrs:
-        if any(
-            prefix.version == a.version and prefix.overlaps(a) and prefix.prefixlen >= a.prefixlen for a in allowed
-        ):
+        if any(overlap(prefix, a) and prefix.prefixlen >= a.prefixlen for a in allowed):
             good.append(prefix)
             continue
         desired.refuse(
@@ -89,7 +87,7 @@ def overlay_holds_pods(ground: Ground, networks: Iterable[IPNetwork], node: Node
     """Say, by name, which pod CIDR of ``node`` overlaps an overlay network; told and no more, as above."""
     for prefix in node.pod_cidrs:
         for network in networks:
-            if prefix.version == network.version and prefix.overlaps(network):
+            if overlap(prefix, network):
                 desired.refuse(
                     "OverlapsOverlay",
                     f"node {node.name}: pod CIDR {prefix} overlaps overlay network {network} of ClusterLink "
@@ -128,10 +126,6 @@ def cluster_ip_clashes(ground: Ground, service: ServiceFacts, desired: Desired) 
 
 def _clash(ground: Ground, network: IPNetwork) -> tuple[IPInterface, Interface] | None:
     return next(
-        (
-            (own, interface)
-            for own, interface in ground.subnets
-            if own.version == network.version and own.network.overlaps(network)
-        ),
+        ((own, interface) for own, interface in ground.subnets if overlap(own.network, network)),
         None,
     )

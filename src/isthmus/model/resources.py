@@ -233,13 +233,24 @@ AnyResource: TypeAlias = (
 )
 
 
+_ON_A_LINK = (Neighbor, Route, SourceAddress)
+
+
 def goes_with(resource: AnyResource) -> str | None:
     """Return the link that takes ``resource`` along when the link goes; none for what stays."""
     if isinstance(resource, FdbEntry):
         return resource.tunnel
-    if isinstance(resource, Neighbor | Route | SourceAddress):
+    if isinstance(resource, _ON_A_LINK):
         return resource.link
     return None
+
+
+def overlap(one: IPNetwork, other: IPNetwork) -> bool:
+    """Say whether the networks share an address; as ``overlaps``, without making the addresses at their ends."""
+    if one.version != other.version:
+        return False
+    free = one.max_prefixlen - min(one.prefixlen, other.prefixlen)
+    return int(one.network_address) >> free == int(other.network_address) >> free
 
 
 def endpoint_text(address: IPAddress, port: int) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import pairwise
 from typing import TypeVar
 
 import msgspec
@@ -120,24 +122,33 @@ def _server(server: VirtualServer) -> VirtualServer:
             raise _Refused(f"member {member.address} and VIP {server.address} are of different IP versions")
         _check_range("member port", member.port, 1, 65535)
         _check_range("weight", member.weight, 0, _MOST_WEIGHT)
-    members = tuple(sorted(set(server.members)))
-    if len({(member.address, member.port) for member in members}) < len(members):
+    places = [(int(member.address), member.port) for member in server.members]
+    rising = all(one < next_one for one, next_one in pairwise(places))  # sorted, and nobody twice: so they come
+    members = server.members if rising else tuple(sorted(set(server.members)))
+    if not rising and len({(member.address, member.port) for member in members}) < len(members):
         raise _Refused("one member is named twice with different weights")
     active = sum(1 for member in members if member.weight)
     if active > MOST_MEMBERS:
         raise _Refused(f"{active} members, and this gateway has {MOST_MEMBERS} slots for one service")
-    return server if members == server.members else msgspec.structs.replace(server, members=members)
+    return server if rising or members == server.members else msgspec.structs.replace(server, members=members)
 
 
 def _with_mac(resource: _HasMac) -> _HasMac:
+    if _MAC.fullmatch(resource.mac):
+        return resource
     mac = resource.mac.lower().replace("-", ":")
     if not _MAC.fullmatch(mac):
         raise _Refused(f"{resource.mac!r} is not a MAC address")
-    return resource if mac == resource.mac else msgspec.structs.replace(resource, mac=mac)
+    return msgspec.structs.replace(resource, mac=mac)
+
+
+@lru_cache(maxsize=256)
+def _is_link(name: str) -> bool:
+    return bool(_LINK.fullmatch(name)) and name not in (".", "..")
 
 
 def _check_link(name: str) -> None:
-    if not _LINK.fullmatch(name) or name in (".", ".."):
+    if not _is_link(name):
         raise _Refused(f"{name!r} cannot be a link's name (1 to 15 characters, no space, slash or colon)")
 
 
