@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from isthmus.core.election import Terms, counted, new_epoch
+from isthmus.core.election import Record, Terms, counted, new_epoch
 from isthmus.core.sharing import steps
 from isthmus.errors import KubeConflict, KubeError, KubeNotFound
 from isthmus.kube.client import KubeClient
@@ -88,7 +88,7 @@ class Shares:
             client, namespace, f"{group}-replica-{digest}", me, terms, labels=self._labels, clock=clock, wall=wall
         )
         self._shares: dict[str, Share] = {}
-        self._seen: dict[str, tuple[str, float]] = {}
+        self._seen: dict[str, tuple[Record, float]] = {}
         self._free_since: dict[str, float] = {}
         self._standing: dict[str, Document] = {}
         self._owners: dict[str, str] = {}
@@ -151,12 +151,14 @@ class Shares:
         self._owners = {device: holder for device, holder in holders.items() if holder in live}
         await self._each([d for d, share in self._shares.items() if share.mine], lambda d: self._look(d, breaks))
         now = self._clock()
-        free = [device for device in devices if holders[device] not in live]
+        lasting = {record.holder for name, (record, _) in self._seen.items() if name not in listed}
+        free = [device for device in devices if holders[device] not in {*live, *lasting}]
         self._free_since = {device: self._free_since.get(device, now) for device in free}
         free_for = {device: now - since for device, since in self._free_since.items()}
         # What says our name and is not ours is a request of ours that got no answer: free, as far as we are concerned.
         held = {d: holder if holder != self._me or self.of(d).mine else "" for d, holder in holders.items()}
         take, give = steps(self._me, devices, live, held, free_for, self._terms.duration)
+        take = [device for device in take if holders[device] not in lasting]
         gone = [device for device, share in self._shares.items() if share.mine and device not in devices]
         await self._each(take, lambda device: self._take(device, breaks))
         await self._each([*give, *gone], self._give_up)
@@ -169,15 +171,22 @@ class Shares:
         return found
 
     async def _live(self, listed: dict[str, Document]) -> set[str]:
-        """Return who is alive by our own clock; clear away what has been dead for long."""
+        """Return who is alive by our own clock; clear away what has been dead for long.
+
+        A heartbeat that vanished under its holder stays among those seen for as long as it was good: the holder writes on.
+        """
         now, live = self._clock(), set()
         hearts = {name: record_of(one) for name, one in listed.items() if name.startswith(f"{self._group}-replica-")}
-        self._seen = {name: seen for name, seen in self._seen.items() if name in hearts}
+        self._seen = {
+            name: (record, at)
+            for name, (record, at) in self._seen.items()
+            if name in hearts or (record.holder and now - at < (record.duration or self._terms.duration))
+        }
         for name, record in hearts.items():
-            stamp, at = self._seen.get(name, ("", now))
-            if name not in self._seen or stamp != record.stamp:
-                self._seen[name] = (record.stamp, now)
+            before, at = self._seen.get(name, (None, now))
+            if before is None or before.stamp != record.stamp:
                 at = now
+            self._seen[name] = (record, at)
             duration = record.duration or self._terms.duration
             if record.holder and now - at < duration:
                 live.add(record.holder)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
+from unittest.mock import Mock
+
+import pytest
 
 from isthmus.drivers.linux.hops import Hops, ProbeTiming
+from isthmus.drivers.linux.members import MemberWatch
 from isthmus.model.resources import Route
 
 ROUTES = [Route(ip_network(f"10.0.{n}.0/24"), ip_address(f"192.0.2.{n}"), "t0") for n in range(1, 4)]
@@ -53,6 +58,27 @@ def test_who_never_answered_is_not_judged() -> None:
 def test_who_was_not_asked_has_not_missed() -> None:
     """Our own full queue is no sign of death."""
     assert after("+++", *["+.+"] * 9) == [False, False, False]
+
+
+@pytest.mark.parametrize("why", [errno.EPERM, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN])
+def test_what_this_host_could_not_send_was_not_asked(why: int) -> None:
+    """A full table of connections or a rule of the gateway's own takes no pod away; no way there does."""
+    watch = MemberWatch(ProbeTiming(), None, None, None)  # type: ignore[arg-type]
+    watch._hops.follow(ROUTES)
+    hop = (ROUTES[1].via, "lo")
+    for one in (why, errno.ENETUNREACH):
+        watch._sockets = {4: _Failing(one)}  # type: ignore[dict-item]
+        watch._hops.asked = asked = Mock()  # type: ignore[method-assign]
+        watch._ask(4, 1, hop)
+        assert asked.called == (one == errno.ENETUNREACH)
+
+
+class _Failing:
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def sendmsg(self, *_: object) -> None:
+        raise OSError(self._number, "no")
 
 
 def test_when_all_are_silent_nobody_is() -> None:

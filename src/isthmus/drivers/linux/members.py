@@ -10,6 +10,7 @@ judged, all that has arrived is read, so a process that was busy for a second se
 from __future__ import annotations
 
 import asyncio
+import errno
 import secrets
 import socket
 from collections.abc import Iterable
@@ -32,6 +33,8 @@ __all__ = ["MemberWatch"]
 _log = get_logger("linux")
 _MOST_A_SECOND = 2000
 """Requests a second at most: with more nodes than that allows, each is asked less often."""
+_NOT_SENT = frozenset({errno.EAGAIN, errno.EPERM, errno.ENOBUFS, errno.ENOMEM})
+"""Why this host sent nothing: its queue, its memory or its table of connections is full, or a rule of its own forbids it."""
 _AT_ONCE = 128
 _SIZE = 64
 """Bytes of a request as an IP packet; whether longer ones pass is another question."""
@@ -123,10 +126,10 @@ class MemberWatch:
             index = socket.if_nametoindex(hop[1])
             request = echo_request(version, self._token, sequence, _SIZE)
             self._sockets[version].sendmsg([request], [sent_from(None, index, version)], 0, (str(hop[0]), 0))
-        except BlockingIOError:
-            return  # our own queue is full: not asked, so not missed
-        except OSError:
-            pass  # no way there, which is as good as no answer
+        except OSError as error:
+            if error.errno in _NOT_SENT:
+                return  # not asked, so not missed
+            # No way there is as good as no answer.
         self._hops.asked(hop)
 
     def _hear(self, version: int, one: socket.socket) -> None:
