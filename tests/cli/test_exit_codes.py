@@ -86,7 +86,22 @@ def test_clean_of_what_cannot_be_read(config: Path, tmp_path: Path, capsys: pyte
 def test_no_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`status` without a controller's state ends with 1 and says so."""
     assert run("status", "--state", str(tmp_path / "nowhere")) == 1
-    assert "does not exist" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "does not exist" in err
+    assert "kubectl get isthmus" in err
+
+
+def test_the_wrong_directory_for_a_gateway_agent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no agent has been, no epoch is forgotten, and a token is given with a word that it is the first thing there."""
+    assert run("agent", "gateway", "reset-epoch", "--state", str(tmp_path)) == 1
+    assert "no agent has kept its state there" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    token = ("agent", "gateway", "token", "--state", str(tmp_path / "state"))
+    assert run(*token) == 0
+    out, err = capsys.readouterr()
+    assert (out.startswith("isthmus1."), "no agent has started" in err) == (True, True)
+    assert run(*token) == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

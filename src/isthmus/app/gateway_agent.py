@@ -182,12 +182,13 @@ async def _names(host: Host, more: Iterable[str]) -> set[str]:
 # --- the commands beside it -------------------------------------------------------------------------------------
 
 
-def new_token(state: Path, lifetime: timedelta) -> str:
-    """Return a new one-time token as text; makes the CA if the agent has not started yet."""
+def new_token(state: Path, lifetime: timedelta) -> tuple[str, bool]:
+    """Return a new one-time token as text, and whether the CA was made for it, since no agent has started there yet."""
     places = Places(state)
     make_private_directory(places.directory)
+    first = not places.tls.is_dir()
     authority = Authority(places.tls)
-    return Tokens(places.tokens).create(authority.fingerprint, lifetime).text()
+    return Tokens(places.tokens).create(authority.fingerprint, lifetime).text(), first
 
 
 def clients(state: Path) -> dict[str, tuple[Issued, ...]]:
@@ -207,6 +208,10 @@ def reset_epoch(state: Path) -> None:
     """Forget the epoch, while the agent does not run; raise ``StateLocked`` if it does."""
     if not state.is_dir():
         raise InputError(f"--state {state}", "is no directory", "name the agent's own state directory")
+    if not Places(state).epoch.exists() and not Places(state).tls.is_dir():
+        raise InputError(
+            f"--state {state}", "no agent has kept its state there", "name the agent's own state directory"
+        )
     lock = Lock(state)
     try:
         Fence.reset(Places(state).epoch)

@@ -12,6 +12,7 @@ import click
 
 from isthmus.cli.durations import DURATION
 from isthmus.cli.options import json_option, listen_option, log_option, spelled
+from isthmus.cli.render import note
 from isthmus.errors import InputError
 from isthmus.telemetry import setup_logging
 
@@ -135,7 +136,11 @@ def token(context: click.Context, ttl: float, state: Path | None) -> None:
 
     if not 1 <= ttl <= 7 * 86400:
         raise click.UsageError("--ttl: is not between 1s and 7d (an hour is enough to carry it over)")
-    click.echo(new_token(_of(context, state), timedelta(seconds=ttl)))
+    directory = _of(context, state)
+    text, first = new_token(directory, timedelta(seconds=ttl))
+    if first:
+        note(f"note: no agent has started with --state {directory} yet; only one that does will take this token")
+    click.echo(text)
 
 
 @command.command()

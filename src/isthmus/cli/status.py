@@ -11,6 +11,7 @@ import click
 from isthmus.cli import EXIT_FAILED
 from isthmus.cli.options import json_option, state_option
 from isthmus.cli.render import emit_json, note, table
+from isthmus.errors import StateError
 
 _COLUMNS: dict[str, tuple[str, dict[str, str]]] = {
     "KubeCluster": (
@@ -51,13 +52,21 @@ _COLUMNS: dict[str, tuple[str, dict[str, str]]] = {
 def command(state: Path, as_json: bool) -> int:
     """Show clusters, devices, links, pools and VIPs as the controller last saw them.
 
+    It is read from the controller's state directory. A controller that has only a home cluster writes into the objects
+    there: `kubectl get isthmus`.
+
     Exit code 0: all is in sync and nothing is in the way. 1: something is not (a conflict, a node that waits or does not
     answer, a problem in the configuration), or there is no controller's state to read.
     """
     from isthmus.registry.state import StateDirectory
 
-    with StateDirectory.read(state) as reader:
-        entries = reader.read_status()
+    try:
+        with StateDirectory.read(state) as reader:
+            entries = reader.read_status()
+    except StateError as error:
+        # Without --state a controller with a home cluster writes nothing here, and all there.
+        hint = "" if state.exists() else "; how things stand in a home cluster, `kubectl get isthmus` shows"
+        raise StateError(f"{error}{hint}") from error
     by_kind: dict[str, dict[str, Any]] = {}
     newest = 0.0
     for (kind, name), entry in sorted(entries.items()):

@@ -75,7 +75,7 @@ class Rig:
             await task
 
     def token(self, ttl: float = 60) -> str:
-        return new_token(self.state, timedelta(seconds=ttl))
+        return new_token(self.state, timedelta(seconds=ttl))[0]
 
     async def enrol(self, name: str = "controller", *, device: str = "gw1", token: str | None = None) -> Path:
         """Enrol a controller and return its directory of credentials."""
