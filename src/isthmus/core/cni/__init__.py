@@ -1,0 +1,9 @@
+"""Which CNI makes a cluster's pod network: one file per CNI, each knows what that one publishes; ``decide`` weighs them.
+
+Pure, like all of ``core``: what was published goes in (``model.published``), a decision with its reasons comes out.
+"""
+
+from isthmus.core.cni.decide import CNIS, decide
+from isthmus.core.cni.finding import Certainty, Decision, Finding, NodeNetwork, Vtep
+
+__all__ = ["CNIS", "Certainty", "Decision", "Finding", "NodeNetwork", "Vtep", "decide"]

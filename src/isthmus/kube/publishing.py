@@ -1,0 +1,147 @@
+"""Which objects tell of a cluster's network: one table, for listing them, for the rights it takes, and for reading them.
+
+``core.cni`` decides from what is read here. Nothing needs to be watched: a CNI changes in months, so a list now and then
+will do. ConfigMaps are asked for by name only, never listed: most of them are none of our business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from isthmus.kube import published, published_calico
+from isthmus.kube.kinds import CONFIGMAPS, DAEMONSETS, NODES, KindRef
+from isthmus.model.published import Published
+
+_CALICO = "crd.projectcalico.org"
+_CONFIG_MAPS = (
+    "antrea-config",
+    "calico-config",
+    "canal-config",
+    "cilium-config",
+    "kube-flannel-cfg",
+    "rke2-canal-config",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One kind of object to read: ``field`` of ``Published`` gets what ``read`` makes of each.
+
+    ``names`` restricts it to objects of those names (in kube-system and wherever a DaemonSet mounts one). ``optional`` kinds
+    come from custom resource definitions that most clusters do not have.
+    """
+
+    kind: KindRef
+    field: str
+    read: Callable[[Any], Any]
+    tells: str
+    names: tuple[str, ...] = ()
+    optional: bool = False
+
+
+SOURCES: tuple[Source, ...] = (
+    Source(NODES, "nodes", published.node, "annotations, podCIDRs, addresses, the condition NetworkUnavailable"),
+    Source(DAEMONSETS, "daemon_sets", published.daemon_set, "what runs: containers, arguments, variables"),
+    Source(CONFIGMAPS, "config_maps", published.config_map, "modes and ranges", names=_CONFIG_MAPS),
+    Source(
+        KindRef(_CALICO, "v1", "ippools", False, "IPPool"),
+        "pools",
+        published_calico.calico_pool,
+        "Calico: encapsulation, per range",
+        optional=True,
+    ),
+    Source(
+        KindRef(_CALICO, "v1", "ipamblocks", False, "IPAMBlock"),
+        "blocks",
+        published_calico.calico_block,
+        "Calico: where pods are, and borrowed addresses",
+        optional=True,
+    ),
+    Source(
+        KindRef(_CALICO, "v1", "blockaffinities", False, "BlockAffinity"),
+        "blocks",
+        published_calico.calico_affinity,
+        "Calico: which block is whose",
+        optional=True,
+    ),
+    Source(
+        KindRef("operator.tigera.io", "v1", "installations", False, "Installation"),
+        "installations",
+        published_calico.calico_installation,
+        "Calico's operator: what is wished",
+        names=("default",),
+        optional=True,
+    ),
+    Source(
+        KindRef("cilium.io", "v2", "ciliumnodes", False, "CiliumNode"),
+        "cilium_nodes",
+        published.cilium_node,
+        "Cilium: where pods are",
+        optional=True,
+    ),
+    Source(
+        KindRef("network.openshift.io", "v1", "hostsubnets", False, "HostSubnet"),
+        "host_subnets",
+        published.host_subnet,
+        "OpenShift SDN: where pods are",
+        optional=True,
+    ),
+    Source(
+        KindRef("config.openshift.io", "v1", "networks", False, "Network"),
+        "openshift",
+        published.openshift_network,
+        "OpenShift: which network runs",
+        names=("cluster",),
+        optional=True,
+    ),
+)
+"""What is read, in the order in which it is."""
+
+_ALIASES: Mapping[tuple[str, str], str] = {
+    ("projectcalico.org", "IPPool"): _CALICO,
+    ("projectcalico.org", "BlockAffinity"): _CALICO,
+    ("projectcalico.org", "IPAMBlock"): _CALICO,
+}
+"""The same kinds under the name by which ``calicoctl`` shows them."""
+
+
+def read(objects: Iterable[Any], unread: Iterable[str] = ()) -> Published:
+    """Return the published facts of objects of any of these kinds, in any order; others are passed over.
+
+    ``unread`` are sentences about what could not be listed. An object that is no object at all is a problem, no more.
+    """
+    by_kind = {(source.kind.group, source.kind.kind): source for source in SOURCES}
+    found: dict[str, list[Any]] = {}
+    problems: list[str] = []
+    for one in objects:
+        if not isinstance(one, dict):
+            problems.append(f"something is no object: {type(one).__name__}")
+            continue
+        api, kind = one.get("apiVersion"), one.get("kind")
+        if not isinstance(api, str) or not isinstance(kind, str):
+            problems.append("an object has no apiVersion and kind")
+            continue
+        group = api.rpartition("/")[0]
+        if (group, kind) == ("projectcalico.org", "Node"):
+            found.setdefault("calico_nodes", []).append(published_calico.calico_node(one))
+            continue
+        source = by_kind.get((_ALIASES.get((group, kind), group), kind))
+        if source is None or not _wanted(source, one):
+            continue
+        found.setdefault(source.field, []).append(source.read(one))
+    return Published(
+        **{field: tuple(facts) for field, facts in found.items()},
+        unread=tuple(sorted(unread)),
+        problems=tuple(sorted(problems)),
+    )
+
+
+def _wanted(source: Source, one: dict[str, Any]) -> bool:
+    head = one.get("metadata")
+    name = head.get("name") if isinstance(head, dict) else None
+    if not isinstance(name, str) or not name:
+        return False
+    # Some releases name a ConfigMap after its contents: antrea-config-9ct2f7ff96.
+    return not source.names or any(name == wanted or name.startswith(f"{wanted}-") for wanted in source.names)
