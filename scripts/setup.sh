@@ -155,6 +155,11 @@ main() {
   fi
 
   if ! is_current; then
+    if [[ -L .venv ]]; then
+      # Through a link, "venv --clear" empties what another checkout works with.
+      say ".venv is a link to $(readlink .venv), which is not this checkout's to change; remove the link to get one of its own"
+      return 1
+    fi
     is_usable || make_venv
     say "installing the Python packages of uv.lock into .venv"
     sync_packages

@@ -57,7 +57,9 @@ def main() -> int:
         return _many(plans, len(plans), options)
     plan = of_chance(int(options.what))
     if options.faults is not None:
-        faults = (word.partition(":") for word in options.faults.split(",") if word)
+        faults = [word.partition(":") for word in options.faults.split(",") if word]
+        if not all(at and kind for at, _, kind in faults):
+            parser.error('--faults: write "point:kind,point:kind", as in docs/explanation/faults.md')
         chosen = tuple(
             Fault(int(at) if at.isdigit() else at, int(kind) if kind.isdigit() else kind) for at, _, kind in faults
         )
