@@ -138,6 +138,7 @@ def test_apply_of_what_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixt
     out, err = capsys.readouterr()
     assert out == "nothing was done; not everything could be read\n"
     assert "nowhere: cannot be read" in err
+    assert "name another by --config" in err
     assert run(*arguments, "--json") == 1
     assert "nowhere: cannot be read" in json.loads(capsys.readouterr().out)["problems"][0]
 

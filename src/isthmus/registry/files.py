@@ -76,7 +76,8 @@ class DirectoryReader:
             root = self.directory.stat()
             found = _found(self.directory)
         except OSError as error:
-            problem = Problem(str(self.directory), f"cannot be read: {_said(error)}", "nothing is removed meanwhile")
+            remedy = "make it, or name another by --config; nothing is removed meanwhile"
+            problem = Problem(str(self.directory), f"cannot be read: {_said(error)}", remedy)
             self._last = None
             return Loaded((), (problem,), readable=False)
         contents = {file: self._content(file, status) for file, status in found.files.items()}
