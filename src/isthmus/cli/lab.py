@@ -13,7 +13,7 @@ from typing import Literal
 import click
 
 from isthmus.cli import EXIT_UNTRIED
-from isthmus.cli.options import F, json_option
+from isthmus.cli.options import F, json_option, spelled
 
 _FAMILIES: dict[str, tuple[Literal["ipv4", "ipv6"], ...]] = {
     "ipv4": ("ipv4",),
@@ -181,6 +181,73 @@ def kube(port: int, host: str, cluster_cidr: tuple[str, ...]) -> None:
             click.echo(f"try:  export KUBECONFIG={kubeconfig}; kubectl get nodes      Ctrl-C here ends it", err=True)
 
     run_kube_api(port, host, ready, cluster_cidrs=cluster_cidr)
+
+
+@command.command(short_help="A NetScaler's NITRO API alone.")
+@click.option(
+    "--listen", default="127.0.0.1:0", show_default=True, metavar="ADDR:PORT", help="Where; port 0 takes a free one."
+)
+@click.option("--peer", metavar="ADDR:PORT", help="Where the second node of a pair listens; none without it.")
+@click.option("--tls", is_flag=True, help="HTTPS with a certificate of its own; the path of its CA is printed.")
+@click.option(
+    "--admin", type=click.IntRange(0, 65535), help="Port on loopback for ordering faults; 0 takes a free one."
+)
+@click.option("--release", help="The version it calls itself.")
+@click.option("--latency", type=click.FloatRange(0), default=0, show_default=True, help="Seconds for each request.")
+@click.option(
+    "--per-item", type=click.FloatRange(0), default=0, show_default=True, help="Seconds more for each item."
+)
+@click.option("--save-takes", type=click.FloatRange(0), default=0, show_default=True, help="Seconds for a save.")
+@click.option("--fail-every", type=click.IntRange(0), default=0, help="Answer every n-th request with 503.")
+@click.option("--drop-every", type=click.IntRange(0), default=0, help="Do every n-th request and do not answer it.")
+@click.option("--disk-full", is_flag=True, help="Refuse to save.")
+@json_option
+def nitro(
+    listen: str,
+    peer: str | None,
+    tls: bool,
+    admin: int | None,
+    release: str | None,
+    latency: float,
+    as_json: bool,
+    **faults: float,
+) -> None:
+    """Run the API of a NetScaler alone, without packets and without root: user and password `nsroot`. Ctrl-C ends it.
+
+    Prints its URL. What it does not imitate: docs/explanation/lab.md.
+    """
+    from isthmus.lab.nitro import Appliance
+    from isthmus.lab.nitro.server import Endpoint, Place, run_nitro
+    from isthmus.web.address import Address
+
+    devices: list[tuple[Appliance, Place]] = []
+    for number, (option, text) in enumerate((("--listen", listen), ("--peer", peer))):
+        if text is None:
+            continue
+        with spelled():
+            where = Address.parse(text, option)
+        device = Appliance(address=f"192.0.2.{10 + number}")
+        device.release = release or device.release
+        device.faults.set(**faults)
+        device.faults.delay(latency)
+        devices.append((device, Place(where.host, where.port, admin if not number or not admin else admin + 1)))
+    if len(devices) == 2:
+        Appliance.paired(devices[0][0], devices[1][0])
+
+    def ready(endpoints: list[Endpoint]) -> None:
+        shown = [{"url": at.url, "ca": str(at.ca_path or ""), "admin": at.admin_url} for at in endpoints]
+        if as_json:
+            click.echo(json.dumps(shown))
+        else:
+            for at in shown:
+                click.echo("  ".join([at["url"], *(f"{word}: {at[word]}" for word in ("ca", "admin") if at[word])]))
+        sys.stdout.flush()
+        if sys.stdout.isatty() and not as_json:
+            trust = f" --cacert {shown[0]['ca']}" if tls else ""
+            click.echo(f"try:  curl -u nsroot:nsroot{trust} {shown[0]['url']}/nitro/v1/config/nsip", err=True)
+            click.echo("Ctrl-C here ends it", err=True)
+
+    run_nitro(devices, ready, tls=tls)
 
 
 def _in_sandbox(arguments: list[str], inside: Callable[[], int]) -> int:

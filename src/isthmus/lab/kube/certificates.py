@@ -65,8 +65,11 @@ def write_private(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def make_identity(directory: Path, hosts: tuple[str, ...]) -> Identity:
-    """Write a new authority, and a certificate for ``hosts`` (addresses and names) signed by it, into ``directory``."""
+def make_identity(directory: Path, hosts: tuple[str, ...], *, name: str = "kube-apiserver") -> Identity:
+    """Write a new authority, and a certificate for ``hosts`` (addresses and names) signed by it, into ``directory``.
+
+    ``name`` is whose certificate it is.
+    """
     now = datetime.now(UTC)
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = _name("isthmus lab")
@@ -94,7 +97,7 @@ def make_identity(directory: Path, hosts: tuple[str, ...]) -> Identity:
     )
     names = [_alternative(host) for host in dict.fromkeys(hosts)]
     certificate = (
-        start(_name("kube-apiserver"), key.public_key())
+        start(_name(name), key.public_key())
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(ca=False), critical=True)
