@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import msgspec
 
@@ -33,10 +34,24 @@ _GRACE = 10.0
 """Seconds that a device has to finish the change under way when its worker ends."""
 
 
-class CountingPlanner(DevicePlanner):
-    """A planner that remembers its last plan with anything in it, and when that was, for people to see."""
+class Counted(NamedTuple):
+    """A plan in numbers, and when it was made (epoch seconds)."""
 
-    last: tuple[float, Plan] | None = None
+    at: float
+    creates: int
+    updates: int
+    deletes: int
+    withheld: int
+    refused: int
+
+
+class CountingPlanner(DevicePlanner):
+    """A planner that remembers what its last plan with anything in it came to, for people to see.
+
+    Not the plan itself: that of a start holds everything there is.
+    """
+
+    last: Counted | None = None
 
     def full(self, now: float) -> Plan:
         """Ask every scope and compare everything."""
@@ -48,7 +63,8 @@ class CountingPlanner(DevicePlanner):
 
     def _noted(self, plan: Plan, now: float) -> Plan:
         if not plan.empty:
-            self.last = (now, plan)
+            steps = plan.count("create"), plan.count("update"), plan.count("delete")
+            self.last = Counted(now, *steps, len(plan.held), len(plan.refusals))
         return plan
 
 

@@ -137,14 +137,14 @@ def _plan(planner: object) -> dict[str, Any] | None:
     """Return the last plan with anything in it, in numbers."""
     if not isinstance(planner, CountingPlanner) or planner.last is None:
         return None
-    at, plan = planner.last
+    last = planner.last
     return {
-        "at": datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "creates": plan.count("create"),
-        "updates": plan.count("update"),
-        "deletes": plan.count("delete"),
-        "withheld": len(plan.held),
-        "refused": len(plan.refusals),
+        "at": datetime.fromtimestamp(last.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "creates": last.creates,
+        "updates": last.updates,
+        "deletes": last.deletes,
+        "withheld": last.withheld,
+        "refused": last.refused,
     }
 
 

@@ -73,7 +73,7 @@ class OverlayAddresses:
         self._world = world
         self._link = link
         self._held: dict[str, _Held] = {}
-        self._claims: dict[IPAddress | str, set[str]] = {}
+        self._claims: dict[IPAddress | str, tuple[str, ...]] = {}  # nearly always of one
         self._proposed: dict[str, dict[IPNetwork | None, IPAddress | str]] = {}
         self._next: dict[IPNetwork, int] = {}
         self._devices: set[IPAddress] = set()
@@ -96,7 +96,8 @@ class OverlayAddresses:
         values = (*(address.ip for address in attached.addresses), attached.mac)
         self._held[node] = _Held(facts.created, values)
         for value in values:
-            self._claims.setdefault(value, set()).add(node)
+            others = tuple(name for name in self._claims.get(value, ()) if name != node)
+            self._claims[value] = (*others, node)
 
     def attachment(self, ground: Ground, node: NodeFacts, grounds: Iterable[Ground]) -> Attachment | str:
         """Return the node's attachment as it should be, or the sentence that says why there is none.
@@ -164,9 +165,10 @@ class OverlayAddresses:
         return min(claimants, key=lambda name: (self._held[name].created, name)) == node
 
     def _unclaim(self, value: IPAddress | str, node: str) -> None:
-        claimants = self._claims.get(value, set())
-        claimants.discard(node)
-        if not claimants and self._claims.pop(value, None) is not None:
+        claimants = tuple(name for name in self._claims.get(value, ()) if name != node)
+        if claimants:
+            self._claims[value] = claimants
+        elif self._claims.pop(value, None) is not None:
             self._next.clear()
 
     def _propose(self, node: str, network: IPNetwork, devices: Container[IPAddress]) -> IPAddress | None:
@@ -181,7 +183,7 @@ class OverlayAddresses:
         free = self._lowest_free(network, devices)
         if free is not None:
             proposed[network] = free
-            self._claims[free] = {node}
+            self._claims[free] = (node,)
         return free
 
     def _propose_mac(self, node: NodeFacts, devices: Container[str]) -> str:
@@ -194,7 +196,7 @@ class OverlayAddresses:
                 lambda mac: mac in self._claims or mac in devices, "overlay", self._link, node.name, node.uid
             )
             proposed[None] = mac
-            self._claims[mac] = {node.name}
+            self._claims[mac] = (node.name,)
         return mac
 
     def _lowest_free(self, network: IPNetwork, devices: Container[IPAddress]) -> IPAddress | None:

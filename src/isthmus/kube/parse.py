@@ -9,7 +9,7 @@ not there means what the API's reference says (ready and serving: true, terminat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address, ip_network
@@ -83,13 +83,13 @@ def parse_node(node: wire.Node) -> NodeFacts:
     texts = [*(spec.pod_cidrs or ([spec.pod_cidr] if spec.pod_cidr else [])), *more]
     cidrs = [_pod_cidr(text, problems) for text in texts]
     return NodeFacts(
-        name=meta.name,
+        name=intern(meta.name),
         uid=meta.uid or "",
-        created=meta.creation_timestamp or "",
+        created=intern(meta.creation_timestamp or ""),
         addresses=_unique(addresses),
         pod_cidrs=_unique(cidrs),
-        labels=meta.labels or {},
-        annotations={key: text for key, text in annotations.items() if key.startswith(_NODE_ANNOTATIONS)},
+        labels=_shared(meta.labels),
+        annotations={intern(key): text for key, text in annotations.items() if key.startswith(_NODE_ANNOTATIONS)},
         not_ready_since=_not_ready_since(status.conditions or (), problems),
         problems=tuple(problems),
     )
@@ -111,10 +111,10 @@ def parse_service(service: wire.Service) -> ServiceFacts:
     shown = status.load_balancer.ingress or () if status.load_balancer else ()
     served = next((entry for entry in status.conditions or () if entry.type == SERVED_CONDITION), None)
     return ServiceFacts(
-        namespace=meta.namespace or "",
-        name=meta.name,
+        namespace=intern(meta.namespace or ""),
+        name=intern(meta.name),
         uid=meta.uid or "",
-        created=meta.creation_timestamp or "",
+        created=intern(meta.creation_timestamp or ""),
         type=spec.type or "ClusterIP",
         load_balancer_class=spec.load_balancer_class or None,
         ports=tuple(_service_ports(spec.ports or (), problems)),
@@ -127,10 +127,10 @@ def parse_service(service: wire.Service) -> ServiceFacts:
         session_affinity=spec.session_affinity == "ClientIP",
         local_traffic_only=spec.external_traffic_policy == "Local",
         publish_not_ready=bool(spec.publish_not_ready_addresses),
-        labels=meta.labels or {},
+        labels=_shared(meta.labels),
         deleting=meta.deletion_timestamp is not None,
-        served=(served.status, served.reason, served.message) if served is not None else None,
-        served_since=(served.last_transition_time or "") if served is not None else "",
+        served=(intern(served.status), intern(served.reason), intern(served.message)) if served is not None else None,
+        served_since=intern(served.last_transition_time or "") if served is not None else "",
         problems=tuple(problems),
     )
 
@@ -139,15 +139,15 @@ def parse_slice(found: wire.Slice) -> SliceFacts:
     """Return the facts of an EndpointSlice; one of names (FQDN) has a problem and nothing else."""
     meta, problems = found.metadata, list[str]()
     head: dict[str, Any] = {
-        "namespace": meta.namespace or "",
+        "namespace": intern(meta.namespace or ""),
         "name": meta.name,
-        "service": (meta.labels or {}).get(SERVICE_NAME_LABEL, ""),
+        "service": intern((meta.labels or {}).get(SERVICE_NAME_LABEL, "")),
     }
     version = _FAMILIES.get(found.address_type)
     if version is None:
         return SliceFacts(**head, problems=(f"addressType {found.address_type!r} is not IPv4 or IPv6: skipped",))
     ports = tuple(
-        (port.name or "", protocol, port.port)
+        (intern(port.name or ""), protocol, port.port)
         for port in found.ports or ()
         if port.port is not None and (protocol := _protocol(port, problems)) and _in_range(port, problems)
     )
@@ -160,13 +160,21 @@ def parse_slice(found: wire.Slice) -> SliceFacts:
 def parse_namespace(namespace: wire.Namespace) -> NamespaceFacts:
     """Return the facts of a Namespace."""
     meta = namespace.metadata
-    return NamespaceFacts(name=meta.name, uid=meta.uid or "", labels=meta.labels or {})
+    return NamespaceFacts(name=meta.name, uid=meta.uid or "", labels=_shared(meta.labels))
 
 
 NODE: Projection[NodeFacts] = Projection(NODES, wire.Node, parse_node)
 SERVICE: Projection[ServiceFacts] = Projection(SERVICES, wire.Service, parse_service)
 SLICE: Projection[SliceFacts] = Projection(ENDPOINT_SLICES, wire.Slice, parse_slice)
 NAMESPACE: Projection[NamespaceFacts] = Projection(NAMESPACES, wire.Namespace, parse_namespace)
+
+
+_NO_LABELS: Mapping[str, str] = {}
+
+
+def _shared(labels: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Return ``labels`` with texts of which there is one in the process: most objects say the same, or each other's name."""
+    return {intern(key): intern(value) for key, value in labels.items()} if labels else _NO_LABELS
 
 
 def _unique(values: Iterable[F | None]) -> tuple[F, ...]:
@@ -230,7 +238,7 @@ def _service_ports(ports: Iterable[wire.Port], problems: list[str]) -> Iterable[
     for port in ports:
         protocol = _protocol(port, problems)
         if protocol and _in_range(port, problems):
-            yield ServicePort(name=port.name or "", protocol=protocol, port=port.port or 0)
+            yield ServicePort(name=intern(port.name or ""), protocol=protocol, port=port.port or 0)
 
 
 def _protocol(port: wire.Port, problems: list[str]) -> Protocol | None:

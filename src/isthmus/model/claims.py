@@ -47,7 +47,7 @@ def vip_facts(vip: VirtualIP) -> VipFacts:
     """Return what decisions need of ``vip``; names are shared with all else that says them."""
     spec, holder = vip.spec, vip.spec.holder
     return VipFacts(
-        name=vip.metadata.name,
+        name=intern(vip.metadata.name),
         address=spec.address,
         pool=intern(spec.pool) if spec.pool is not None else None,
         holder=(intern(holder.cluster), intern(holder.namespace), intern(holder.service)) if holder else None,

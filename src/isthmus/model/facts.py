@@ -17,7 +17,7 @@ ObjectKey = tuple[str, str]
 """Namespace and name."""
 
 
-class NodeFacts(msgspec.Struct, frozen=True):
+class NodeFacts(msgspec.Struct, frozen=True, gc=False):
     """A Node. ``addresses`` are its InternalIPs in the order given; ``not_ready_since`` is epoch seconds, none while ready.
 
     ``annotations`` holds only those that some path reads (flannel's, Calico's, Cilium's and ours).
@@ -38,7 +38,7 @@ class NodeFacts(msgspec.Struct, frozen=True):
         return next((address for address in self.addresses if address.version == version), None)
 
 
-class ServicePort(msgspec.Struct, frozen=True):
+class ServicePort(msgspec.Struct, frozen=True, gc=False):
     """One port of a Service."""
 
     name: str
@@ -46,7 +46,7 @@ class ServicePort(msgspec.Struct, frozen=True):
     port: int
 
 
-class ServiceFacts(msgspec.Struct, frozen=True):
+class ServiceFacts(msgspec.Struct, frozen=True, gc=False):
     """A Service. ``ingress`` is what its status shows now; it is a hint, never trusted input (CVE-2020-8554).
 
     ``unreadable_request`` is the problem with an address that it asks for, if nobody can say which one it means.
@@ -80,7 +80,7 @@ class ServiceFacts(msgspec.Struct, frozen=True):
         return (self.namespace, self.name)
 
 
-class Endpoint(msgspec.Struct, frozen=True):
+class Endpoint(msgspec.Struct, frozen=True, gc=False):
     """One endpoint of a slice: the pod's first address, its node, and the three conditions of discovery/v1."""
 
     address: IPAddress
@@ -90,7 +90,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     terminating: bool = False
 
 
-class SliceFacts(msgspec.Struct, frozen=True):
+class SliceFacts(msgspec.Struct, frozen=True, gc=False):
     """An EndpointSlice. ``ports`` maps a Service port's name and protocol to the pods' port number."""
 
     namespace: str

@@ -53,6 +53,10 @@ _ALGORITHM_OF: dict[str, Algorithm] = {
 _VERDICTS = {chain: verdict(chain) for chain in _ALGORITHM_OF}
 
 
+_NOBODY: frozenset[bytes] = frozenset()
+"""One for all: each empty set of its own is 200 bytes, and nearly every Service would have one."""
+
+
 class Held(NamedTuple):
     """A resource that stands in the table; ``raw`` are its elements where they are not what we would have written.
 
@@ -61,7 +65,7 @@ class Held(NamedTuple):
 
     resource: NftResource
     raw: tuple[Element, ...] | None = None
-    silent: frozenset[bytes] = frozenset()
+    silent: frozenset[bytes] = _NOBODY
 
     def elements(self) -> Iterable[Element]:
         """Return the elements that stand for it."""
@@ -76,10 +80,10 @@ def service_key(address: IPAddress, protocol: str, port: int) -> bytes:
 def silent_of(resource: AnyResource, is_silent: Callable[[IPAddress], bool]) -> frozenset[bytes]:
     """Return the keys of the members that get no new flows because they are silent; none where all of them are."""
     if not isinstance(resource, VirtualServer):
-        return frozenset()
+        return _NOBODY
     active = [member for member in resource.members if member.weight > 0]
     quiet = [member for member in active if is_silent(member.address)]
-    return frozenset(map(member_key, quiet)) if len(quiet) < len(active) else frozenset()
+    return frozenset(map(member_key, quiet)) if 0 < len(quiet) < len(active) else _NOBODY
 
 
 def elements_of(resource: AnyResource, silent: Collection[bytes] = ()) -> list[Element]:
@@ -191,7 +195,7 @@ class _Servers:
     def read(self) -> Iterable[Held]:
         """Yield every service there is anything of."""
         for key in {*self.chains, *self.empty, *self.sources, *self.slots, *self.strays, *self.weights, *self.silent}:
-            server, silent = self._server(key), self.silent.get(key, frozenset())
+            server, silent = self._server(key), self.silent.get(key, _NOBODY)
             if self._stands(key, server, silent):
                 yield Held(server, silent=silent)
             else:
