@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_address
@@ -16,7 +18,7 @@ from isthmus.drivers.linux.kernel import Kernel
 from isthmus.drivers.linux.links import NEW_ADDRESS
 from isthmus.drivers.linux.netlink import Message, Reply
 from isthmus.drivers.linux.owner import Owner
-from isthmus.drivers.linux.segment import answering
+from isthmus.drivers.linux.segment import answering, read_claim
 from isthmus.model.plan import Change
 from isthmus.model.resources import IPAddress, VirtualAddress
 
@@ -191,6 +193,31 @@ async def test_who_was_stopped_in_the_deed_takes_it_down(
     assert not standing(version)
     await asyncio.sleep(1.5)
     assert not standing(version)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_a_vip_that_was_let_go_is_announced_no_more(gateway: LinuxDriver, version: int) -> None:
+    """Announcements are repeated for seconds; one after another has taken it would lead the segment back to us."""
+    heard = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(3))
+    with heard:
+        heard.bind(("up0", 3))
+        wanted = vip(version)
+
+        def claims() -> int:
+            found = 0
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    claim = read_claim(heard.recv(2048))
+                    found += claim is not None and claim[2] and claim[0] == wanted.address.packed
+            return found
+
+        await settle(gateway, by_identity(wanted))
+        await asyncio.sleep(0.2)
+        assert claims(), "it was announced"
+        assert (await one(gateway, Change("delete", wanted.identity, wanted, None))).result == "done"
+        claims()
+        await asyncio.sleep(2.5)
+        assert claims() == 0
 
 
 async def test_a_vip_moves_between_two_links_of_one_segment(gateway: LinuxDriver) -> None:

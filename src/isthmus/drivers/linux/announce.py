@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from isthmus.drivers.linux.links import LinkRow
@@ -63,21 +63,28 @@ class Announcer:
     def __init__(self, *, interval: float = _INTERVAL) -> None:
         self._interval = interval
         self._tasks: set[asyncio.Task[None]] = set()
+        self._told: dict[IPAddress, object] = {}
 
     def announce(self, addresses: Sequence[IPAddress], link: LinkRow) -> None:
         """Announce ``addresses`` on ``link``; returns at once. A link without a MAC (``lo``) has nobody to tell."""
         if not link.mac or link.name == "lo":
             return
-        mac = mac_bytes(link.mac)
-        frames: list[bytes] = []
+        mac, this = mac_bytes(link.mac), object()
+        frames: list[tuple[IPAddress, bytes]] = []
         for address in addresses:
+            self._told[address] = this
             if isinstance(address, IPv4Address):
-                frames += gratuitous(address, mac)
+                frames += [(address, frame) for frame in gratuitous(address, mac)]
             else:
-                frames.append(advertisement(address, mac))
-        task = asyncio.create_task(self._send(link.name, frames), name=f"announce on {link.name}")
+                frames.append((address, advertisement(address, mac)))
+        task = asyncio.create_task(self._send(link.name, frames, this), name=f"announce on {link.name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def forget(self, addresses: Iterable[IPAddress]) -> None:
+        """Say nothing more of ``addresses``: once one is let go, a repetition would take it back from who has it by then."""
+        for address in addresses:
+            self._told.pop(address, None)
 
     async def close(self) -> None:
         """Stop announcing."""
@@ -88,7 +95,7 @@ class Announcer:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    async def _send(self, link: str, frames: Sequence[bytes]) -> None:
+    async def _send(self, link: str, frames: Sequence[tuple[IPAddress, bytes]], this: object) -> None:
         try:
             with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as sender:
                 sender.bind((link, 0))
@@ -96,10 +103,13 @@ class Announcer:
                 for turn in range(_TIMES):
                     if turn:
                         await asyncio.sleep(self._interval)
-                    for number, frame in enumerate(frames):
+                    for number, (address, frame) in enumerate(frames):
                         if number % 64 == 63:
                             await asyncio.sleep(0.005)  # leave the link's queue and the loop room
-                        with contextlib.suppress(BlockingIOError):
-                            sender.send(frame)
+                        if self._told.get(address) is this:
+                            with contextlib.suppress(BlockingIOError):
+                                sender.send(frame)
         except OSError as error:
             _log.warning("cannot announce", link=link, reason=error.strerror)
+        finally:
+            self.forget({address for address, _ in frames if self._told.get(address) is this})

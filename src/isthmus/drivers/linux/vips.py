@@ -22,7 +22,7 @@ from isthmus.drivers.linux.lifetimes import Place, Refresher, seconds
 from isthmus.drivers.linux.segment import answering
 from isthmus.errors import DeviceUnreachable
 from isthmus.model.plan import Change
-from isthmus.model.resources import AnyResource, IPAddress, VirtualAddress
+from isthmus.model.resources import IPAddress, VirtualAddress
 from isthmus.telemetry import get_logger
 
 __all__ = ["Vips"]
@@ -130,6 +130,7 @@ class Vips:
         goes = {change.identity for change in changes}
         self._lapsed = {place for place in self._lapsed if f"vip {place[0].ip}" not in goes}
         self._refresher.drop([place for place in self._refresher.held if f"vip {place[0].ip}" in goes])
+        self._announcer.forget(_vip(change).address for change in changes if _leaves(change))
         began = seconds()
         outcomes, added = await apply_addresses(self._kernel, links, changes)
         kept = [
@@ -138,11 +139,12 @@ class Vips:
             if one.result == "done" and isinstance(one.change.after, VirtualAddress) and one.change.after.lapses
         ]
         self._refresher.hold([(address, links.index(link)) for address, link in map(place_of, kept)], began)
+        up = [change.after for change in added if isinstance(change.after, VirtualAddress)]
         if seconds() - began > _FRESH:
-            await self._ask_again(links, [change.after for change in added])
+            up = await self._ask_again(links, up)
         if any(one.result != "done" for one in outcomes):
             await self.adopt()
-        self._announce(links, [change.after for change in added if isinstance(change.after, VirtualAddress)])
+        self._announce(links, up)
         return outcomes
 
     async def _taken_meanwhile(self, links: Links, changes: Sequence[Change]) -> dict[str, Outcome]:
@@ -157,19 +159,16 @@ class Vips:
         self._asked.clear()
         return found
 
-    async def _ask_again(self, links: Links, added: Collection[AnyResource | None]) -> None:
-        """Take down what lapses and came up too late after its question; it is taken back if it is still free."""
-        late = {
-            (address, links.index(link))
-            for vip in added
-            if isinstance(vip, VirtualAddress) and vip.lapses and links.by_name[vip.link].mac
-            for address, link in [place_of(vip)]
-        }
-        if late:
-            self._refresher.drop(late)
-            await self._kernel.send([linkmessages.delete_address(*place) for place in sorted(late, key=str)])
-            self._lapsed |= late
+    async def _ask_again(self, links: Links, added: Collection[VirtualAddress]) -> list[VirtualAddress]:
+        """Take down what lapses and came up too late after its question, to be taken back if it is free; return the rest."""
+        late = [vip for vip in added if vip.lapses and links.by_name[vip.link].mac]
+        places = {(address, links.index(link)) for address, link in map(place_of, late)}
+        if places:
+            self._refresher.drop(places)
+            await self._kernel.send([linkmessages.delete_address(*place) for place in sorted(places, key=str)])
+            self._lapsed |= places
             self._woken.set()
+        return [vip for vip in added if vip not in late]
 
     def _announce(self, links: Links, vips: Collection[VirtualAddress]) -> None:
         by_link: dict[str, list[IPAddress]] = {}
@@ -186,6 +185,7 @@ class Vips:
             self._loop.call_soon_threadsafe(self._note_lapsed, places)
 
     def _note_lapsed(self, places: list[Place]) -> None:
+        self._announcer.forget(address.ip for address, _ in places)
         self._lapsed.update(places)
         self._woken.set()
 
@@ -211,6 +211,7 @@ class Vips:
         if lost:
             _log.warning("VIPs let go, no carrier", links=sorted({links.name(index) for _, index in lost}))
             self._refresher.drop(lost)
+            self._announcer.forget(address.ip for address, _ in lost)
             await self._kernel.send([linkmessages.delete_address(*place) for place in sorted(lost, key=str)])
             self._lapsed |= lost
         if any(index in running for _, index in self._lapsed):
@@ -242,6 +243,12 @@ class Vips:
         free = [change for change in changes if change.identity not in taken]
         _log.warning("VIPs lapsed", taken_back=len(free), lost=len(lapsed) - len(free))
         await self.apply(links, free)
+
+
+def _leaves(change: Change) -> bool:
+    """Say whether a VIP goes from where it stands, altogether or to another link."""
+    before, after = change.before, change.after
+    return after is None or (isinstance(before, VirtualAddress) and before.link != _vip(change).link)
 
 
 def _vip(change: Change) -> VirtualAddress:
