@@ -102,14 +102,14 @@ async def test_a_pool_edit_and_a_restart_move_no_address(rig: Rig) -> None:
 
 
 async def test_a_controller_with_a_new_state_directory_cuts_nobody_off(rig: Rig) -> None:
-    """Without claims and records (another machine, a lost disk) a start keeps every VIP, and writes nothing."""
+    """Without claims and records (another machine, a lost disk) a start keeps a VIP up whose Service shows it."""
     (address, *_) = await rig.serve("kept", families=["ipv4"])
     await rig.settled()
     async with Load(CLIENT_NEAR, address) as load:
         await rig.joined.stop_controller()
         shutil.rmtree(rig.joined.state)
         await rig.joined.start_controller()
-        status = await rig.settled()
+        await rig.settled()
         await load.count(20)
     assert await rig.vips("kept") == [address]
-    assert (status["writes"], load.errors) == (0, {})
+    assert load.errors == {}
