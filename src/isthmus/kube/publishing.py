@@ -40,6 +40,10 @@ class Source:
     names: tuple[str, ...] = ()
     optional: bool = False
 
+    def wants(self, name: str) -> bool:
+        """Say whether an object of that name is read; some are named after their contents (antrea-config-9ct2f7ff96)."""
+        return bool(name) and (not self.names or any(name == one or name.startswith(f"{one}-") for one in self.names))
+
 
 SOURCES: tuple[Source, ...] = (
     Source(NODES, "nodes", published.node, "annotations, podCIDRs, addresses, the condition NetworkUnavailable"),
@@ -124,24 +128,25 @@ def read(objects: Iterable[Any], unread: Iterable[str] = ()) -> Published:
             problems.append("an object has no apiVersion and kind")
             continue
         group = api.rpartition("/")[0]
-        if (group, kind) == ("projectcalico.org", "Node"):
+        if (group, kind) == ("projectcalico.org", "Node") and _name(one):
             found.setdefault("calico_nodes", []).append(published_calico.calico_node(one))
             continue
         source = by_kind.get((_ALIASES.get((group, kind), group), kind))
-        if source is None or not _wanted(source, one):
-            continue
-        found.setdefault(source.field, []).append(source.read(one))
+        if source is not None:
+            found.setdefault(source.field, []).extend(facts(source, [one]))
     return Published(
-        **{field: tuple(facts) for field, facts in found.items()},
+        **{field: tuple(made) for field, made in found.items()},
         unread=tuple(sorted(unread)),
         problems=tuple(sorted(problems)),
     )
 
 
-def _wanted(source: Source, one: dict[str, Any]) -> bool:
+def facts(source: Source, objects: Iterable[Any]) -> list[Any]:
+    """Return the facts of objects that are of that kind already (a list's items do not say what they are)."""
+    return [source.read(one) for one in objects if isinstance(one, dict) and source.wants(_name(one))]
+
+
+def _name(one: dict[str, Any]) -> str:
     head = one.get("metadata")
     name = head.get("name") if isinstance(head, dict) else None
-    if not isinstance(name, str) or not name:
-        return False
-    # Some releases name a ConfigMap after its contents: antrea-config-9ct2f7ff96.
-    return not source.names or any(name == wanted or name.startswith(f"{wanted}-") for wanted in source.names)
+    return name if isinstance(name, str) else ""

@@ -74,18 +74,10 @@ def _pod_cidrs(
 
 
 def _overlaps(evidence: Evidence, name: str, prefix: IPNetwork, oddities: list[str]) -> None:
-    inner = {
-        (str(block.prefix), block.node)
-        for block in evidence.blocks
-        if block.node != name and block.prefix is not None and _within(block.prefix, prefix)
-    }
+    inner = {(str(one), owner) for one, owner in evidence.inner_blocks.get(prefix, ()) if owner != name}
     if inner:
         listed = ", ".join(f"{one} of node {owner}" for one, owner in sorted(inner))
         oddities.append(f"its block {prefix} contains {listed}: the longer prefix wins there")
-
-
-def _within(one: IPNetwork, other: IPNetwork) -> bool:
-    return one.version == other.version and one.prefixlen >= other.prefixlen and one.network_address in other
 
 
 def _endpoints(node: PublishedNode | None, own: CalicoNode | None, oddities: list[str]) -> tuple[IPAddress, ...]:

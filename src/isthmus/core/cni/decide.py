@@ -131,9 +131,9 @@ def _node(evidence: Evidence, chosen: list[Finding], name: str) -> NodeNetwork:
     problems += calico_node.problems if calico_node is not None else ()
     for block in evidence.blocks_by_node.get(name, ()):
         problems += [f"{block.source} {block.name}: {problem}" for problem in block.problems]
-    for subnet in evidence.host_subnets:
-        if subnet.name == name:
-            problems += [f"HostSubnet {subnet.name}: {problem}" for problem in subnet.problems]
+    subnet = evidence.subnet_by_node.get(name)
+    if subnet is not None:
+        problems += [f"HostSubnet {subnet.name}: {problem}" for problem in subnet.problems]
     if node is None and evidence.nodes:
         problems.append("there is no Node of that name (any more)")
     return replace(

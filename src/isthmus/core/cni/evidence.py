@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from ipaddress import ip_address, ip_interface, ip_network
+from typing import TypeVar
 
 from isthmus.model.published import (
     CalicoBlock,
@@ -15,11 +16,13 @@ from isthmus.model.published import (
     CiliumNode,
     ConfigMap,
     DaemonSet,
+    HostSubnet,
     Published,
     PublishedNode,
 )
 from isthmus.model.resources import IPAddress, IPInterface, IPNetwork
 
+T = TypeVar("T")
 _NAMED = 3
 """How many nodes a sentence names before it only counts."""
 
@@ -29,17 +32,17 @@ class Evidence:
 
     def __init__(self, published: Published) -> None:
         self.published = published
-        self.nodes = sorted((node for node in published.nodes if not node.device), key=lambda node: node.name)
+        self.nodes = _ordered(node for node in published.nodes if not node.device)
         self._devices = {node.name for node in published.nodes if node.device}
-        self.daemon_sets = sorted(published.daemon_sets, key=lambda one: (one.namespace, one.name))
-        self.config_maps = sorted(published.config_maps, key=lambda one: (one.namespace, one.name))
-        self.pools = sorted(published.pools, key=lambda one: one.name)
-        self.installations = sorted(published.installations, key=lambda one: one.name)
-        self.openshift = sorted(published.openshift, key=lambda one: one.name)
-        self.host_subnets = sorted(published.host_subnets, key=lambda one: one.name)
+        self.daemon_sets = _ordered(published.daemon_sets)
+        self.config_maps = _ordered(published.config_maps)
+        self.pools = _ordered(published.pools)
+        self.installations = _ordered(published.installations)
+        self.openshift = _ordered(published.openshift)
+        self.host_subnets = _ordered(published.host_subnets)
         self.blocks = sorted(
-            (block for block in published.blocks if block.prefix is not None and block.node),
-            key=lambda one: (str(one.prefix), one.node, one.source, one.name),
+            (block for block in _ordered(published.blocks) if block.prefix is not None and block.node),
+            key=lambda one: (str(one.prefix), one.node, one.source),
         )
 
     @cached_property
@@ -48,11 +51,11 @@ class Evidence:
 
     @cached_property
     def calico_nodes(self) -> dict[str, CalicoNode]:
-        return {node.name: node for node in sorted(self.published.calico_nodes, key=lambda one: one.name)}
+        return {node.name: node for node in _ordered(self.published.calico_nodes)}
 
     @cached_property
     def cilium_nodes(self) -> dict[str, CiliumNode]:
-        return {node.name: node for node in sorted(self.published.cilium_nodes, key=lambda one: one.name)}
+        return {node.name: node for node in _ordered(self.published.cilium_nodes)}
 
     @cached_property
     def blocks_by_node(self) -> dict[str, list[CalicoBlock]]:
@@ -60,6 +63,24 @@ class Evidence:
         for block in self.blocks:
             found.setdefault(block.node, []).append(block)
         return found
+
+    @cached_property
+    def inner_blocks(self) -> dict[IPNetwork, list[tuple[IPNetwork, str]]]:
+        """Return per block the blocks within it (itself among them) with their nodes, in one walk over all."""
+        prefixes = {block.prefix for block in self.blocks if block.prefix is not None}
+        lengths = sorted({(one.version, one.prefixlen) for one in prefixes})
+        found: dict[IPNetwork, list[tuple[IPNetwork, str]]] = {}
+        for block in self.blocks:
+            for version, length in lengths:
+                if block.prefix is not None and version == block.prefix.version and length <= block.prefix.prefixlen:
+                    outer = block.prefix.supernet(new_prefix=length)
+                    if outer in prefixes:
+                        found.setdefault(outer, []).append((block.prefix, block.node))
+        return found
+
+    @cached_property
+    def subnet_by_node(self) -> dict[str, HostSubnet]:
+        return {subnet.name: subnet for subnet in self.host_subnets}
 
     @cached_property
     def borrowed_by_node(self) -> dict[str, list[IPAddress]]:
@@ -120,6 +141,16 @@ class Evidence:
         """Return the sentence about nodes that are up for that reason, if there are any."""
         nodes = self.up(reason)
         return [f"condition NetworkUnavailable is False with reason {reason} {self.on(nodes)}"] if nodes else []
+
+
+def _ordered(objects: Iterable[T]) -> list[T]:
+    """Return the objects by name, each once: Calico's API shows what its custom resources hold a second time."""
+    by_text = {repr(one): one for one in objects}
+    return [one for _, one in sorted(by_text.items(), key=lambda item: (_place(item[1]), item[0]))]
+
+
+def _place(one: object) -> tuple[str, str]:
+    return (getattr(one, "namespace", ""), getattr(one, "name", ""))
 
 
 def count(number: int, what: str) -> str:

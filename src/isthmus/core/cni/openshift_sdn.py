@@ -34,7 +34,7 @@ def find(evidence: Evidence) -> Finding | None:
 
 def node(evidence: Evidence, finding: Finding, name: str) -> NodeNetwork:
     """Return what its HostSubnet says of one node."""
-    own = next((one for one in evidence.host_subnets if one.name == name), None)
+    own = evidence.subnet_by_node.get(name)
     if own is None:
         return NodeNetwork(name, pod_cidrs=() if evidence.host_subnets else None, mtu=finding.mtu)
     return NodeNetwork(
