@@ -34,7 +34,10 @@ async def test_what_is_not_saved_is_lost(nitro: Nitro, device: Appliance, clock:
         await nitro.call("GET", "vxlan")
     clock.now += 31
     assert await ids(nitro) == ["1"]
+    device.faults.set(boot_takes=9)
     assert (await nitro.call("POST", "reboot", {"reboot": {"warm": True}})).line == "201 Created"
+    assert not device.up
+    clock.now += 10
     assert await ids(nitro) == ["1"]
 
 

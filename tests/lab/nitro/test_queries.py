@@ -8,6 +8,9 @@ import pytest
 
 from lab.nitro.talking import DONE, Nitro
 
+MEMBER = "servicegroup_servicegroupmember_binding"
+LIST = "servicegroup_servicegroupmemberlist_binding"
+
 
 @pytest.fixture
 async def vxlans(nitro: Nitro) -> Nitro:
@@ -82,11 +85,14 @@ async def test_ids_that_are_encoded_twice(nitro: Nitro) -> None:
         ("DELETE", "vxlan", None, "400 Bad Request", 1095),
         ("POST", "nsversion", {"nsversion": {}}, "405 Method Not Allowed", 1240),
         ("PUT", "arp", {"arp": {"ipaddress": "10.1.1.1"}}, "405 Method Not Allowed", 1240),
+        ("DELETE", f"{MEMBER}?args=servername:a", None, "400 Bad Request", 1095),
+        ("PUT", LIST, {LIST: None}, "400 Bad Request", 1233),
+        ("PUT", LIST, {LIST: []}, "201 Created", 0),
         ("PATCH", "vxlan", {"vxlan": {}}, "405 Method Not Allowed", 1240),
     ],
 )
 async def test_what_cannot_be_done(nitro: Nitro, method: str, path: str, body: Any, line: str, code: int) -> None:
-    """Each has its status line and code, and leaves nothing behind."""
+    """Each has its status line and code, and leaves nothing behind; an empty list asks for nothing."""
     reply = await nitro.call(method, path, body)
     assert (reply.line, reply.code) == (line, code), reply.text
     assert await nitro.get("vxlan") == []

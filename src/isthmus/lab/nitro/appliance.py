@@ -188,7 +188,7 @@ class Appliance:
                 raise Refusal(1242)
             steps = [self._step(method, asked, item) for item in value]
             return bulk.run(running, steps, on_error, self.faults.item_refusal, status=status)
-        if name == balancing.MEMBER_LIST:
+        if name == balancing.MEMBER_LIST and isinstance(value, dict):
             with running.attempt():
                 failed = balancing.set_members(running, value)
             return Answer(status, {**DONE, name: [{"failedmembers": failed}]} if failed else dict(DONE))
@@ -205,6 +205,8 @@ class Appliance:
             raise Refusal(1233)
         name, running, action = asked.resource, self.running, asked.action
         match name:
+            case balancing.MEMBER_LIST:
+                return lambda: balancing.set_members(running, item)
             case "nsfeature" | "nsmode":
                 if action not in ("enable", "disable"):
                     raise Refusal(1240, action)
@@ -216,7 +218,7 @@ class Appliance:
             case "nsconfig" if action == "clear":
                 return lambda: self._clear(item)
             case "reboot":
-                return lambda: self.reboot()
+                return lambda: self.reboot(self.faults.boot_takes)
             case "hafailover" if action == "force" and self.pair is not None:
                 return self.pair.fail_over
             case "nsversion" | "nsconfig" | "hanode" | "hafailover":

@@ -9,7 +9,7 @@ from isthmus.lab.nitro.answers import DONE, Answer, Refusal
 from isthmus.lab.nitro.running import Running
 
 Json = dict[str, Any]
-Step = Callable[[], None]
+Step = Callable[[], object]
 
 MODES = ("exit", "continue", "rollback")
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from isthmus.lab.nitro.answers import Refusal
 
 READING = ("get", "login", "logout")
+_PLAIN = ("disk_full", "save_takes", "boot_takes", "per_item", "fail_every", "drop_every", "secondary_code")
 
 
 @dataclass(slots=True)
@@ -42,6 +43,7 @@ class Faults:
     items: Counter[tuple[str, str]] = field(default_factory=Counter)
     disk_full: bool = False
     save_takes: float = 0.0  # seconds
+    boot_takes: float = 0.0  # seconds without an answer after a reboot that was asked for
     per_item: float = 0.0  # seconds, on top of the delay of the request
     fail_every: int = 0  # every n-th request is answered 503
     drop_every: int = 0  # every n-th request is done and not answered
@@ -81,9 +83,9 @@ class Faults:
         self._refused[index] = code
 
     def set(self, **values: float) -> None:
-        """Set the plain faults: disk_full, save_takes, per_item, fail_every, drop_every, secondary_code."""
+        """Set the plain faults, those that are one number or yes or no."""
         for name, value in values.items():
-            if name not in ("disk_full", "save_takes", "per_item", "fail_every", "drop_every", "secondary_code"):
+            if name not in _PLAIN:
                 raise ValueError(f"no such fault: {name}")
             kind = type(getattr(self, name))
             setattr(self, name, kind(value))

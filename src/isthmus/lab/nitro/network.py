@@ -51,8 +51,7 @@ class Addresses(Rule):
         if row["type"] == "NSIP":
             raise Refusal(2510)
         unused(running, _IP_USERS, row["ipaddress"])
-        if row["type"] == "VIP":
-            unused(running, (("lbvserver", "ipv46"),), row["ipaddress"], code=2407)
+        unused(running, (("lbvserver", "ipv46"),), row["ipaddress"], code=2407)
 
     def shown(self, running: Running, row: Row) -> Json:
         served = running.find("lbvserver", ipv46=row["ipaddress"])

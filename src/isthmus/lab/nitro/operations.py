@@ -136,6 +136,8 @@ def delete(running: Running, of: Kind, identifier: str, args: dict[str, str]) ->
     for name in told:
         if name not in where and not (name == "ip" and "servername" in where):
             raise Refusal(1095, spoken(name))
+    if of.binding and of.key not in where:
+        raise Refusal(1095, spoken(of.key))
     if of.binding and of.parent in kinds():
         there(running, of.parent, of.key, where[of.key])
     found = running.find(of.name, **where)

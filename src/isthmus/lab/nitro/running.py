@@ -34,7 +34,8 @@ Undo = Callable[[], None]
 @cache
 def _indexed(name: str) -> tuple[str, ...]:
     kind = kinds()[name]
-    return (kind.identity if len(kind.identity) > 1 else ()) + _REFERENCES.get(name, ())
+    identity = kind.identity if len(kind.identity) > 1 else ()
+    return tuple(dict.fromkeys(identity + _REFERENCES.get(name, ())))
 
 
 @dataclass(slots=True)
