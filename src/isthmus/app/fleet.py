@@ -103,6 +103,7 @@ class Fleet:
         self._log = get_logger("app")
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self._facts: dict[str, DeviceFacts] = {}
+        self._seen: dict[str, DeviceFacts] = {}
         self._made_for: dict[str, EdgeDevice] = {}
         self.workers: dict[str, DeviceWorker] = {}
 
@@ -151,6 +152,7 @@ class Fleet:
     async def _end(self, name: str) -> None:
         worker, task = self.workers.pop(name), self.tasks.pop(name)
         self._facts.pop(name, None)
+        self._seen.pop(name, None)
         self._made_for.pop(name, None)
         await self._finish(worker, task)
         metrics.forget("device", name)
@@ -242,9 +244,12 @@ class Fleet:
         if worker.status.error and not worker.status.reachable:
             self._world.sights.silent(name, time.time())
         self._hand_on_sights()
-        if self._facts.get(name) != _places(worker.planner.facts):
-            self._facts[name] = _places(worker.planner.facts)
-            self._moved(name)
+        facts = worker.planner.facts
+        if self._seen.get(name) is not facts:  # a look at everything made them anew
+            self._seen[name] = facts
+            if self._facts.get(name) != _places(facts):
+                self._facts[name] = _places(facts)
+                self._moved(name)
         self._passed(name, scopes)
 
     def _hand_on_sights(self) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_interface, ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.drivers.linux import elements, netlink, rtnetlink, ruleset, tables
+from isthmus.drivers.linux import elements, links, netlink, rtnetlink, ruleset, tables
 from isthmus.drivers.linux.announce import advertisement, gratuitous
 from isthmus.drivers.linux.elements import Element
 from isthmus.drivers.linux.hops import Silence
@@ -84,6 +84,33 @@ def test_neighbors_round_trip(address: IPv4Address | IPv6Address, mac: str) -> N
     assert (row.link, row.destination, row.mac.hex(":"), row.protocol) == (7, address.packed, mac, 200)
     row = tables.neighbor_row(*framed(rtnetlink.new_fdb(FdbEntry("isth0", mac, address), 7)))
     assert (row.family, row.link, row.destination, row.mac.hex(":")) == (rtnetlink.AF_BRIDGE, 7, address.packed, mac)
+
+
+@given(
+    st.lists(
+        st.tuples(st.ip_addresses(), st.booleans(), st.sampled_from([0, 4, 200])),
+        max_size=8,
+        unique_by=lambda one: one[0],
+    ),
+    st.data(),
+)
+def test_other_vips_are_left_out_of_a_dump_and_nothing_else(
+    found: list[tuple[IPv4Address | IPv6Address, bool, int]], data: st.DataObject
+) -> None:
+    """Who asks for some places gets what stands there, and all that is not a VIP with our mark."""
+    buffers = []
+    for address, single, mark in found:
+        length = address.max_prefixlen if single else address.max_prefixlen - 8
+        message = links.new_address(ip_interface(f"{address}/{length}"), 1, mark)
+        buffers.append(framed(message)[0])
+    among = [address for address, _, _ in found if data.draw(st.booleans())]
+    every = links.address_rows(buffers)
+    others = [
+        row
+        for row in every
+        if row.protocol == 200 and row.length == row.address.max_prefixlen and row.address not in among
+    ]
+    assert links.address_rows(buffers, 200, among) == [row for row in every if row not in others]
 
 
 def packed_rows(found: list[Element]) -> dict[str, list[tuple[bytes, bytes]]]:

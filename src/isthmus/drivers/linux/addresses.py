@@ -40,7 +40,10 @@ async def apply_addresses(
 ) -> tuple[list[Outcome], list[Change]]:
     """Carry out changes of addresses; return an outcome for each, in order, and the changes that put one up anew."""
     rows: dict[IPAddress, list[AddressRow]] = {}
-    for row in await kernel.addresses():
+    wanted = [
+        place_of(one.resource)[0].ip for one in changes if isinstance(one.resource, SourceAddress | VirtualAddress)
+    ]
+    for row in await kernel.addresses(wanted):
         rows.setdefault(row.address, []).append(row)
     adds: list[tuple[int, Message]] = []
     removals: list[tuple[int, Message]] = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from isthmus.drivers.linux import links as linkmessages
 from isthmus.drivers.linux import rtnetlink, tables
@@ -15,9 +15,12 @@ from isthmus.drivers.linux.links import AddressRow, LinkRow
 from isthmus.drivers.linux.netlink import Message, Netlink, Reply
 from isthmus.drivers.linux.owner import Owner
 from isthmus.drivers.linux.tables import NeighborRow, RouteRow
+from isthmus.model.resources import IPAddress
 
 __all__ = ["Kernel", "Links"]
 
+_FEW = 8
+"""For so many addresses a dump is searched; for more it is spelled, which is then the faster way."""
 _NETLINK_ROUTE = 0
 
 
@@ -67,12 +70,13 @@ class Kernel:
     def _links(self) -> list[LinkRow]:
         return linkmessages.link_rows(self._netlink.collect(linkmessages.dump_links()))
 
-    async def addresses(self) -> list[AddressRow]:
-        """Return all addresses."""
-        return await asyncio.to_thread(self._addresses)
+    async def addresses(self, among: Collection[IPAddress] | None = None) -> list[AddressRow]:
+        """Return all addresses; with ``among``, of the single addresses with our mark (VIPs are such) only those."""
+        return await asyncio.to_thread(self._addresses, among if among is None or len(among) <= _FEW else None)
 
-    def _addresses(self) -> list[AddressRow]:
-        return linkmessages.address_rows(self._netlink.collect(linkmessages.dump_addresses()))
+    def _addresses(self, among: Collection[IPAddress] | None) -> list[AddressRow]:
+        buffers = self._netlink.collect(linkmessages.dump_addresses())
+        return linkmessages.address_rows(buffers, self.owner.protocol, among)
 
     async def routes(self, *, protocol: int = 0) -> list[RouteRow]:
         """Return the main table's routes, of one protocol where it is given."""

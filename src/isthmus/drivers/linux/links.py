@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from ipaddress import ip_address, ip_interface
 from typing import NamedTuple
 
@@ -246,10 +246,34 @@ def address_row(buffer: bytes, start: int, end: int) -> AddressRow | None:
     return AddressRow(link, ip_address(packed), length, protocol[0] if protocol else 0, lapses)
 
 
-def address_rows(buffers: Sequence[bytes]) -> list[AddressRow]:
-    """Return the addresses in a dump."""
-    rows = (address_row(*place) for place in split(buffers, NEW_ADDRESS))
-    return [row for row in rows if row is not None]
+def address_rows(
+    buffers: Sequence[bytes], protocol: int = 0, among: Collection[IPAddress] | None = None
+) -> list[AddressRow]:
+    """Return the addresses in a dump; with ``among``, of the single addresses that bear ``protocol`` only those.
+
+    A gateway has ten thousand VIPs, and who puts up one more need not spell them all. The mark is searched for as the
+    kernel writes it, padding and all, at the place where an attribute may begin.
+    """
+    places = split(buffers, NEW_ADDRESS)
+    if among is not None:
+        mark = struct.pack("=HHB3x", 5, _IFA_PROTO, protocol)
+        wanted = [address.packed for address in among]
+        places = [place for place in places if not _is_other_vip(*place, mark, wanted)]
+    rows = [row for row in (address_row(*place) for place in places) if row is not None]
+    if among is None:
+        return rows
+    return [
+        row
+        for row in rows
+        if row.protocol != protocol or row.length != row.address.max_prefixlen or row.address in among
+    ]
+
+
+def _is_other_vip(buffer: bytes, start: int, end: int, mark: bytes, wanted: Sequence[bytes]) -> bool:
+    if buffer[start + 1] != (32 if buffer[start] == socket.AF_INET else 128):
+        return False
+    at = buffer.find(mark, start + ADDRESS.size, end)
+    return at >= 0 and (at - start) % 4 == 0 and not any(buffer.find(packed, start, end) >= 0 for packed in wanted)
 
 
 def _text(value: bytes) -> str:

@@ -9,6 +9,7 @@ with an empty link, which nobody desires, and the next update leaves one.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from ipaddress import ip_address
 
 import msgspec
 
@@ -33,6 +34,7 @@ from isthmus.drivers.linux.tables import NeighborRow, RouteRow
 from isthmus.model.facts import DeviceFacts, Interface
 from isthmus.model.resources import (
     AnyResource,
+    IPAddress,
     IPInterface,
     SourceAddress,
     VirtualAddress,
@@ -79,7 +81,7 @@ async def observe(kernel: Kernel, table: Table, identities: Collection[str] | No
     """Return what the host holds: everything, or what stands at ``identities`` alone."""
     findings = _Findings(None if identities is None else frozenset(identities))
     links = await kernel.links()
-    addresses = await kernel.addresses()
+    addresses = await kernel.addresses(None if identities is None else _places_in(identities))
     held = await table.held() if findings.asks(*_NFT_KINDS) else {}
     _read_tunnels(findings, links)
     _read_addresses(findings, links, addresses, kernel.owner.protocol, held)
@@ -91,7 +93,13 @@ async def observe(kernel: Kernel, table: Table, identities: Collection[str] | No
     if findings.asks("fdb"):
         for name in sorted(links.ours):
             _read_fdb(findings, links, await kernel.fdb(links.index(name)))
-    return findings.observation(_facts(links, addresses))
+    return findings.observation(_facts(links, addresses, kernel.owner.protocol))
+
+
+def _places_in(identities: Collection[str]) -> list[IPAddress]:
+    """Return the addresses that ``identities`` name."""
+    texts = [what for kind, _, what in (one.partition(" ") for one in identities) if kind in ("vip", "source")]
+    return [ip_address(text) for text in texts]
 
 
 def _read_tunnels(findings: _Findings, links: Links) -> None:
@@ -158,9 +166,16 @@ def _read_fdb(findings: _Findings, links: Links, rows: Sequence[NeighborRow]) ->
         findings.add(fdb_of(row, links))
 
 
-def _facts(links: Links, rows: Sequence[AddressRow]) -> DeviceFacts:
+def _facts(links: Links, rows: Sequence[AddressRow], protocol: int) -> DeviceFacts:
+    """Return what the host is by itself: the VIPs that we have put up are none of it, and may be ten thousand."""
     addresses: dict[int, list[IPInterface]] = {}
     for row in rows:
+        if (
+            row.protocol == protocol
+            and row.length == row.address.max_prefixlen
+            and links.name(row.link) not in links.ours
+        ):
+            continue
         addresses.setdefault(row.link, []).append(row.interface)
     return DeviceFacts(
         tuple(

@@ -79,7 +79,9 @@ class Vips:
 
     async def contested(self, links: Links, changes: Sequence[Change]) -> dict[str, Outcome]:
         """Return an outcome for each VIP that must not be put up now, because somebody else on its segment has it."""
-        rows = await self._kernel.addresses()
+        if not any(isinstance(change.after, VirtualAddress) and change.after.lapses for change in changes):
+            return {}
+        rows = await self._kernel.addresses([_vip(change).address for change in changes])
         standing = {(row.interface, row.link) for row in rows}
         # A VIP that moves between two links of ours on one segment is answered for by ourselves until it has moved.
         own: dict[IPAddress, set[str]] = {}
