@@ -66,9 +66,16 @@ def add(running: Running, of: Kind, body: Json, *, idempotent: bool = False) -> 
     if key in running.table(of.name):
         if of.name == balancing.MEMBERS:
             raise Refusal(273)
-        raise Refusal(273, spoken(of.bound or of.key), row[of.bound or of.key])
+        raise Refusal(273, *_about(of, row))
     running.put(of, row)
     rule(of).added(running, row)
+
+
+def _about(of: Kind, row: Row) -> tuple[str, Value]:
+    """Return the name and value by which a message tells a row: of a binding what is bound, else the key."""
+    names = (of.bound, *reversed(of.identity)) if of.binding else (of.key,)
+    name = next((name for name in names if name in row), of.key)
+    return spoken(name), row.get(name, "")
 
 
 def _merge(running: Running, of: Kind, before: Row, given: Row) -> None:
@@ -143,10 +150,9 @@ def delete(running: Running, of: Kind, identifier: str, args: dict[str, str]) ->
     found = running.find(of.name, **where)
     if not found:
         _refuse_derived(running, of, where)
-        said = of.bound if of.bound in where else of.key
         if of.name == "vxlan_srcip_binding":
-            raise Refusal(2612, where[said])
-        raise Refusal(258, spoken(said), where.get(said, ""))
+            raise Refusal(2612, where[of.bound])
+        raise Refusal(258, *_about(of, where))
     if len(found) > 1:
         missing = next(name for name in of.identity if name not in where)
         raise Refusal(1095, spoken(missing))

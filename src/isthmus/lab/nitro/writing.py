@@ -7,6 +7,7 @@ look for substrings such as ``"errorcode": 293`` in it; what the PHP layer befor
 from __future__ import annotations
 
 import json
+from json.encoder import encode_basestring
 from typing import Any
 
 Json = dict[str, Any]
@@ -14,8 +15,10 @@ Json = dict[str, Any]
 
 def spaced(value: object) -> str:
     """Return ``value`` as the packet engine writes it: ``{ "errorcode": 0, "list": [ 1, 2 ] }``."""
+    if isinstance(value, str):
+        return encode_basestring(value)
     if isinstance(value, dict):
-        inner = ", ".join(f"{json.dumps(str(name), ensure_ascii=False)}: {spaced(v)}" for name, v in value.items())
+        inner = ", ".join(f"{encode_basestring(name)}: {spaced(v)}" for name, v in value.items())
         return f"{{ {inner} }}" if inner else "{ }"
     if isinstance(value, list | tuple):
         inner = ", ".join(spaced(item) for item in value)
