@@ -144,8 +144,8 @@ def put_service(api: KubeApi, number: int, endpoints: int, nodes: int, address: 
     found = []
     for step in range(endpoints):
         on = (number * 7 + step) % nodes
-        address = f"10.{100 + (on >> 8)}.{on & 255}.{10 + number % 240}"
-        found.append({"addresses": [address], "conditions": {"ready": True}, "nodeName": f"paper{on}"})
+        pod = f"10.{100 + (on >> 8)}.{on & 255}.{10 + number % 240}"
+        found.append({"addresses": [pod], "conditions": {"ready": True}, "nodeName": f"paper{on}"})
     api.put(
         {
             "apiVersion": "discovery.k8s.io/v1",

@@ -56,8 +56,11 @@ class Origins(Generic[KeyT]):
             for key in keys:
                 self._waiting.setdefault(key, origin)
 
-    def take(self, keys: Collection[object]) -> dict[KeyT, Origin]:
+    def take(self, keys: Collection[Hashable]) -> dict[KeyT, Origin]:
         """Take out the origins of those that are among ``keys``."""
+        # One key among ten thousand that wait, or a whole pass: what it costs is the smaller of the two.
+        if len(keys) < len(self._waiting):
+            return {key: self._waiting.pop(key) for key in keys if key in self._waiting}
         found = {key: origin for key, origin in self._waiting.items() if key in keys}
         for key in found:
             del self._waiting[key]
