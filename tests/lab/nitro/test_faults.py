@@ -107,7 +107,11 @@ async def test_requests_are_counted(nitro: Nitro, device: Appliance) -> None:
     await nitro.call("PUT", "vxlan", {"vxlan": {"id": 1, "port": 5}})
     await nitro.call("PUT", "vxlan_srcip_binding", {"vxlan_srcip_binding": {"id": 1, "srcip": "192.0.2.10"}})
     await nitro.call(*SAVE)
+    await nitro.call("GET", "vxlan?args=id:")
+    await nitro.call("POST", "vxlan", "{")
     assert device.faults.requests == {
+        ("unread", "get"): 1,
+        ("unread", "post"): 1,
         ("add", "vxlan"): 2,
         ("get", "vxlan"): 1,
         ("update", "vxlan"): 1,

@@ -2,6 +2,7 @@
 
 A verb and a resource choose the requests, ``*`` stands for any. Verbs are login, logout, get, add, update, unset, delete
 and the names of actions (save, apply, enable ...). A bulk request is one request and several items; both are counted.
+A request that cannot be read counts as ``unread``, with its method for a resource.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 
 from isthmus.lab.nitro.answers import Refusal
 
-READING = ("get", "login", "logout")
+READING = ("get", "login", "logout", "unread")
 _PLAIN = ("disk_full", "save_takes", "boot_takes", "per_item", "fail_every", "drop_every", "secondary_code")
 
 

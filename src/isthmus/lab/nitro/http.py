@@ -82,11 +82,15 @@ class Front:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         faults = self._device.faults
         url = request.rel_url
-        asked = queries.read(url.raw_path, url.raw_query_string)
-        if request.method not in _VERBS:
-            raise Refusal(1240, request.method, status=405)
-        verb = _verb(request.method, asked)
-        body = await _body(request)
+        try:
+            asked = queries.read(url.raw_path, url.raw_query_string)
+            if request.method not in _VERBS:
+                raise Refusal(1240, request.method, status=405)
+            verb = _verb(request.method, asked)
+            body = await _body(request)
+        except Refusal:
+            faults.count("unread", request.method.lower())
+            raise
         items = _items(body)
         faults.count(verb, asked.resource, items)
         if late := faults.latency(verb, asked.resource, items):
