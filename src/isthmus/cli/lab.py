@@ -190,7 +190,9 @@ def kube(port: int, host: str, cluster_cidr: tuple[str, ...]) -> None:
 @click.option("--peer", metavar="ADDR:PORT", help="Where the second node of a pair listens; none without it.")
 @click.option("--tls", is_flag=True, help="HTTPS with a certificate of its own; the path of its CA is printed.")
 @click.option(
-    "--admin", type=click.IntRange(0, 65535), help="Port on loopback for ordering faults; 0 takes a free one."
+    "--admin",
+    type=click.IntRange(0, 65534),
+    help="Port on loopback for ordering faults, the next one for those of a peer; 0 takes free ones.",
 )
 @click.option("--release", help="The version it calls itself.")
 @click.option("--latency", type=click.FloatRange(0), default=0, show_default=True, help="Seconds for each request.")
