@@ -147,7 +147,7 @@ class Api:
                 raise Refusal(410, "Expired", "the continue token is too old")
         state = self.objects if shown == self.version else self.at(shown)
         found = [] if empty else [one for _, one in sorted(state[kind].items())]
-        size = min(int(query.get("limit", "500")), self.page)
+        size = min(int(query["limit"]), self.page) if "limit" in query else max(len(found), 1)
         meta: Json = {"resourceVersion": str(shown)}
         if start + size < len(found):
             meta["continue"] = f"{shown}:{start + size}"
@@ -185,6 +185,9 @@ class Api:
         uid = obj["metadata"].get("uid")
         if uid and uid != found["metadata"]["uid"]:
             raise Refusal(409, "Conflict", "another object of that name")
+        asked = obj["metadata"].get("resourceVersion")
+        if asked and asked != found["metadata"]["resourceVersion"]:
+            raise Refusal(409, "Conflict", "changed in between")
         if kind == "services":
             found["status"] = {**found.get("status", {}), **obj["status"]}
         else:

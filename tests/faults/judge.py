@@ -33,7 +33,6 @@ class Judge:
         self.wrongs: list[str] = []
         self.writes = 0
         self.outside: Outside | None = None
-        self.rivals = False
         self._epoch = 0
         self._tell = tell
         self._made: dict[str, float] = {}
@@ -120,7 +119,7 @@ class Judge:
         had = self._shown.get(uid, ())
         if had and shown and set(had) != set(shown):
             self.wrong(f"the address of {'/'.join(key)} moves from {', '.join(had)} to {', '.join(shown)}")
-        if had and not shown and not self.rivals:
+        if had and not shown:
             self.wrong(f"{'/'.join(key)} loses its address {', '.join(had)}, and keeps asking for one")
         if shown:
             self._shown[uid] = shown

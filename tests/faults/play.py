@@ -104,7 +104,6 @@ class _Run:
         self.seam.record = record
         self.outside = Outside(plan.path, random.Random(f"life {plan.seed}"), self.judge.change, self._say)
         self.judge.outside = self.outside
-        self.judge.rivals = plan.rivals
         self.outside.api.on_write.append(self._written)
         self._stop = asyncio.Event()
         self._running: dict[str, tuple[Process, Controller]] = {}

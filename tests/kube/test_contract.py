@@ -214,6 +214,23 @@ async def test_writing_as_the_real_one_takes_it(real: Both) -> None:
     assert (await client.get(NODES, "n1"))["status"]["addresses"][0]["address"] == "192.0.2.1"
 
 
+async def test_old_words_about_a_service_come_to_nothing(real: Both) -> None:
+    """A status that names the version it was decided for is refused over a later one, though its fields are forced."""
+    spec = {"type": "LoadBalancer", "loadBalancerClass": "isthmus.dev/load-balancer", "ports": [{"port": 80}]}
+    made = await real.client.create(SERVICES, {"metadata": {"name": "late", "namespace": "default"}, "spec": spec})
+
+    async def say(address: str, version: str) -> dict[str, Any]:
+        meta = {"name": "late", "namespace": "default", "uid": made["metadata"]["uid"], "resourceVersion": version}
+        status = {"loadBalancer": {"ingress": [{"ip": address}]}}
+        return await real.client.apply_status(SERVICES, {"metadata": meta, "status": status}, force=True)
+
+    said = await say("198.51.100.1", made["metadata"]["resourceVersion"])
+    with pytest.raises(KubeConflict):
+        await say("198.51.100.2", made["metadata"]["resourceVersion"])
+    again = await say("198.51.100.3", said["metadata"]["resourceVersion"])
+    assert [one["ip"] for one in again["status"]["loadBalancer"]["ingress"]] == ["198.51.100.3"]
+
+
 async def test_discovery_and_version(real: Both) -> None:
     """What the API serves is found in its own words."""
     assert LEASES in await real.client.discover("coordination.k8s.io")

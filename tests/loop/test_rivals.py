@@ -99,7 +99,7 @@ class Cluster:
         self.facts = service("shop/a", 80)
         self.writes = 0
 
-    async def apply_status(self, kind: KindRef, obj: Mapping[str, Any], **rest: Any) -> None:
+    async def apply_status(self, kind: KindRef, obj: Mapping[str, Any], **rest: Any) -> dict[str, Any]:
         """Take what is written, whoever writes."""
         self.writes += 1
         condition = obj["status"]["conditions"][0]
@@ -109,6 +109,7 @@ class Cluster:
             served_since=condition["lastTransitionTime"],
             ingress=tuple(ip_address(one["ip"]) for one in obj["status"]["loadBalancer"].get("ingress", ())),
         )
+        return {}
 
 
 def test_two_installations_say_so_once_and_stop() -> None:

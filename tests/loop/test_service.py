@@ -30,6 +30,7 @@ class Story:
         self.claimed: list[str] = []
         self.told: list[str] = []
         self.writes = 0
+        self.meant: list[tuple[str, str]] = []
         self.now = NOW
         self.hears = True
         client, devices = cast(KubeClient, self), cast(Devices, self)
@@ -62,11 +63,13 @@ class Story:
         """Say what the devices say."""
         return None if self.serving else "gw: the cable is out"
 
-    async def apply_status(self, kind: KindRef, obj: Mapping[str, Any], **rest: Any) -> None:
+    async def apply_status(self, kind: KindRef, obj: Mapping[str, Any], **rest: Any) -> dict[str, Any]:
         """Take what is written."""
         self.writes += 1
+        version = obj["metadata"].get("resourceVersion", "")
+        self.meant.append((obj["metadata"]["uid"], version))
         if not self.hears:
-            return
+            return {"metadata": {"resourceVersion": f"after {version}"}}
         condition = obj["status"]["conditions"][0]
         served = (condition["status"], condition["reason"], condition["message"])
         facts = self.rig.world.view("east").services["shop", "a"]
@@ -74,6 +77,7 @@ class Story:
         ingress = tuple(shown) if obj["status"]["loadBalancer"] else ()
         since = condition["lastTransitionTime"]
         self.rig.put(msgspec.structs.replace(facts, served=served, served_since=since, ingress=ingress))
+        return {}
 
     # what happens
 
@@ -107,6 +111,32 @@ def test_trouble_is_told_once_for_as_long_as_it_lasts() -> None:
     writes = story.writes
     story.look()
     assert story.writes == writes, "what stands is not written again"
+
+
+def test_words_are_meant_for_what_they_were_decided_on() -> None:
+    """A status names the Service's uid and version; one over our own words that the watch has not shown yet, theirs."""
+    story = Story()
+    story.hears = False
+    story.rig.put(service("shop/a", 80, uid="u1", version="5"))
+    drive(story.duty.look("shop/a"))
+    drive(story.duty.look("shop/a"))
+    story.rig.put(service("shop/a", 80, uid="u1", version="8"))
+    drive(story.duty.look("shop/a"))
+    story.rig.put(service("shop/a", 80, uid="u2", version="9"))
+    drive(story.duty.look("shop/a"))
+    assert story.meant == [("u1", "5"), ("u1", "after 5"), ("u1", "8"), ("u2", "9")]
+
+
+def test_a_service_made_anew_again_and_again_is_no_rival() -> None:
+    """That its words are gone each time is because it is another Service; it is told each time."""
+    story = Story()
+    story.rig.kind("AddressPool", "tiny", POOL)
+    for turn in range(6):
+        story.rig.put(service("shop/a", 80, uid=f"u{turn}"))
+        story.look()
+        facts = story.rig.world.view("east").services["shop", "a"]
+        assert [str(address) for address in facts.ingress] == POOL["ranges"]
+    assert "StatusContested" not in " ".join(story.told)
 
 
 def test_a_service_made_anew_is_told_anew() -> None:

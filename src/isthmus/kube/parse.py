@@ -114,6 +114,7 @@ def parse_service(service: wire.Service) -> ServiceFacts:
         namespace=intern(meta.namespace or ""),
         name=intern(meta.name),
         uid=meta.uid or "",
+        version=meta.resource_version or "",
         created=intern(meta.creation_timestamp or ""),
         type=spec.type or "ClusterIP",
         load_balancer_class=spec.load_balancer_class or None,

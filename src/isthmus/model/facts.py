@@ -51,11 +51,13 @@ class ServiceFacts(msgspec.Struct, frozen=True, gc=False):
 
     ``unreadable_request`` is the problem with an address that it asks for, if nobody can say which one it means.
     ``served`` is our own condition in its status (status, reason, message) and ``served_since`` its transition time.
+    ``version`` is the resourceVersion that all this was read at: what is written on the strength of it names it.
     """
 
     namespace: str
     name: str
     uid: str = ""
+    version: str = ""
     created: str = ""
     type: str = "ClusterIP"
     load_balancer_class: str | None = None

@@ -72,6 +72,7 @@ class Service:
         self._rivals = Rivals()
         self._echoes = Echoes()
         self._uids: dict[str, str] = {}
+        self._wrote: dict[str, tuple[str, str]] = {}
 
     async def look(self, name: str) -> float | None:
         """Claim, give back, and show what is true."""
@@ -92,6 +93,7 @@ class Service:
             self._rivals.forget(name)
             self._echoes.forget(name)
             self._uids.pop(name, None)
+            self._wrote.pop(name, None)
         service, ours = self._asked(holder)
         if service is not None and not ours:
             await self._take_back(service, name, holder)
@@ -124,7 +126,7 @@ class Service:
         if not self._context.world.addresses_of(holder) and name not in self._said:
             return
         if service.served is not None or service.ingress:
-            await self._write(service, [], None)
+            await self._write(service, name, [], None)
         self._said.pop(name, None)
 
     async def _claim(self, claim: Claim) -> None:
@@ -193,7 +195,7 @@ class Service:
                     warning=True,
                 )
             return pause
-        await self._write(service, shown, state)
+        await self._write(service, name, shown, state)
         self._rivals.wrote(name, wish, standing)
         self._echoes.wrote(name, wish, (service.uid, standing), self._context.now())
         if state[0] == "True":
@@ -224,7 +226,14 @@ class Service:
             return "False", "NotServed", "; ".join(complaints)
         return "False", "Programming", "no device serves it yet"
 
-    async def _write(self, service: ServiceFacts, shown: list[IPAddress], state: tuple[str, str, str] | None) -> None:
+    async def _write(
+        self, service: ServiceFacts, name: str, shown: list[IPAddress], state: tuple[str, str, str] | None
+    ) -> None:
+        """Write a status over the very state of the Service that it was decided for, or raise KubeConflict.
+
+        A process may be stopped with this request in hand until another one leads. No API knows of epochs; but whatever the
+        other has written since, or anybody has asked for, has another version, and the old words come to nothing.
+        """
         status: dict[str, Any] = {
             "loadBalancer": {"ingress": [_ingress(address) for address in shown]} if shown else {},
         }
@@ -240,20 +249,21 @@ class Service:
                     "lastTransitionTime": since,
                 }
             ]
+        # With the uid, one of the same name that was made meanwhile is not told what was meant for this one.
+        metadata = {"name": service.name, "namespace": service.namespace, "uid": service.uid}
+        if service.version:
+            # The watch may not have shown yet what we wrote over this version; that is no news to us.
+            over, made = self._wrote.get(name, ("", ""))
+            metadata["resourceVersion"] = made if over == service.version else service.version
         try:
-            await self._context.client.apply_status(
+            written = await self._context.client.apply_status(
                 SERVICES,
-                {
-                    "apiVersion": "v1",
-                    "kind": "Service",
-                    # With the uid, one of the same name that was made meanwhile is not told what was meant for this one.
-                    "metadata": {"name": service.name, "namespace": service.namespace, "uid": service.uid},
-                    "status": status,
-                },
+                {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "status": status},
                 force=True,
             )
         except KubeNotFound:
             return  # deleted meanwhile; the watch tells
+        self._wrote[name] = (service.version, str((written.get("metadata") or {}).get("resourceVersion") or ""))
 
 
 def _ingress(address: IPAddress) -> dict[str, str]:
