@@ -74,6 +74,8 @@ class StubApi:
         self.expired_as = "status"  # or "event"
         self.close_at_once = False
         self.frozen = False
+        self.page = 0  # the most that goes on one page, whatever is asked for
+        self.curtailed = False  # a page after the first is empty, and the last
         self.uid = KUBE_SYSTEM_UID
         self.url = ""
 
@@ -214,7 +216,10 @@ class StubApi:
                 return status(410, "Expired", "The provided continue parameter is too old")
         kept = self.objects.get(plural, {})
         items = [kept[key] for key in sorted(kept) if not namespace or key[0] == namespace]
+        if self.curtailed and "continue" in query:
+            items = []
         limit = int(query.get("limit", 0)) or len(items) or 1
+        limit = min(limit, self.page or limit) if "limit" in query else limit
         meta: dict[str, Any] = {"resourceVersion": str(version)}
         if start + limit < len(items):
             meta["continue"] = json.dumps([version, start + limit])

@@ -56,6 +56,33 @@ async def test_an_empty_list_takes_nothing(api: StubApi, watching: Start) -> Non
     assert watched.doubts[-1] is None
 
 
+async def test_an_empty_page_is_no_end_of_a_list(api: StubApi, watching: Start) -> None:
+    """A page that promised more and is followed by nothing makes no list; the same is asked for in one piece."""
+    fill(api, 7)
+    api.page = 3
+    api.curtailed = True
+    watched = watching()
+    await eventually(lambda: len(watched.names) == 7)
+    assert [seen for seen in api.requests("list") if "limit" not in seen.query]
+    api.curtailed = False
+    api.delete("nodes", "n6")
+    await relist(api)
+    await eventually(lambda: watched.names == {f"n{number}" for number in range(6)})
+    await eventually(lambda: api.requests("list")[-1].query.get("limit") == "500")  # in pages again
+
+
+async def test_an_empty_start_is_proven_by_a_later_look(api: StubApi, watching: Start) -> None:
+    """What a first list that shows nothing is worth is known once the watch beside it has stayed silent, and not before."""
+    watched = watching(timing=dataclasses.replace(FAST, idle_check=0.5))
+    await eventually(lambda: api.watchers)
+    assert watched.informer.synced.is_set()
+    assert not watched.informer.proven
+    await eventually(lambda: watched.informer.proven)
+    api.put("nodes", "n0")
+    await eventually(lambda: watched.names == {"n0"})
+    assert watched.informer.proven
+
+
 async def test_an_event_after_an_empty_list_has_it_listed_again(api: StubApi, watching: Start) -> None:
     """An object that appears shows that the collection lives, so what is still missing is really gone."""
     fill(api, 2)

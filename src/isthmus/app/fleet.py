@@ -27,7 +27,7 @@ from isthmus.loop.timed import timed
 from isthmus.model.facts import DeviceFacts
 from isthmus.model.kinds import EdgeDevice
 from isthmus.model.plan import Plan, Scope
-from isthmus.model.resources import VirtualServer
+from isthmus.model.resources import VirtualAddress, VirtualServer
 from isthmus.telemetry import get_logger
 
 _GRACE = 10.0
@@ -88,8 +88,12 @@ class Fleet:
         crashed: Callable[[BaseException], None] = lambda error: None,
         tenure: Callable[[str], Tenure] = lambda device: Always(),
         blind: Callable[[], bool] = lambda: False,
+        contended: bool = False,
     ) -> None:
-        """``tenure`` says of each device whether it may be written; ``blind`` that nobody can tell whose turn it is."""
+        """``tenure`` says of each device whether it may be written; ``blind`` that nobody can tell whose turn it is.
+
+        ``contended`` says that others may have written before us.
+        """
         self._world = world
         self._memory = memory
         self._passed = passed
@@ -100,6 +104,7 @@ class Fleet:
         self._crashed = crashed
         self._tenure = tenure
         self._blind = blind
+        self._contended = contended
         self._log = get_logger("app")
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self._facts: dict[str, DeviceFacts] = {}
@@ -138,6 +143,7 @@ class Fleet:
             resync=lambda: self._world.devices[name].spec.resync if name in self._world.devices else 300.0,
             tenure=tenure,
             may_restore=lambda: tenure.holds() or (self._blind() and _is_this_host(device)),
+            follows=lambda: self._contended and tenure.holds(),
         )
         self.workers[name] = worker
         self._made_for[name] = device
@@ -218,6 +224,26 @@ class Fleet:
             if device in self.workers
             for resource in self.workers[device].planner.wishes.of(scope).values()
         )
+
+    def stands(self, cluster: str, kind: str) -> bool:
+        """Say whether something stands, or may stand, that came from objects of ``kind`` in ``cluster``."""
+        if any(
+            vip.spec.holder is not None and vip.spec.holder.cluster == cluster for vip in self._world.vips.values()
+        ):
+            return True
+        planners = [
+            self.workers[name].planner if name in self.workers else None
+            for link in self._world.links_of_cluster(cluster)
+            for name in link.spec.devices
+        ]
+        for planner in planners:
+            if planner is None or not planner.facts.interfaces:
+                return True  # nobody has looked yet
+            if kind == "nodes" and planner.observed:
+                return True
+            if any(isinstance(one, VirtualServer | VirtualAddress) for one in planner.observed.values()):
+                return True
+        return False
 
     def complaint(self, scope: Scope) -> str | None:
         """Return why a device does not serve ``scope``, if one has said so."""

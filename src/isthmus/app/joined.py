@@ -101,7 +101,13 @@ class JoinedCluster:
             },
         )
         self.session = ClusterSession(
-            self.name, self.client, self._world, heard=self._heard, read=self._read, accepts=self._accepts
+            self.name,
+            self.client,
+            self._world,
+            heard=self._heard,
+            read=self._read,
+            accepts=self._accepts,
+            stands=lambda kind: self._fleet.stands(self.name, kind),
         )
 
     # --- life ---------------------------------------------------------------------------------------------------

@@ -89,9 +89,9 @@ class KubeClient:
         """Yield the pages of one consistent list, current at the time of the first (no stale cache answers).
 
         The list is complete only after the page whose ``last`` is true. Raises KubeExpired when the list outlived its
-        version half-way: what was read so far is not a list.
+        version half-way: what was read so far is not a list. With ``limit`` 0 all comes on one page.
         """
-        query = _selectors(label_selector, field_selector) | {"limit": str(limit)}
+        query = _selectors(label_selector, field_selector) | ({"limit": str(limit)} if limit else {})
         what, url = f"list {kind}", self._url(kind, namespace, everywhere=True)
         while True:
             body = await self._transport.send(Ask(what, "GET", url, query))

@@ -14,11 +14,9 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Hashable, ItemsView, KeysView, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from isthmus.errors import (
-    IsthmusError,
     KubeError,
     KubeExpired,
     KubeForbidden,
@@ -27,9 +25,9 @@ from isthmus.errors import (
     KubeUnauthorized,
     KubeUnreachable,
 )
-from isthmus.kube import wire
 from isthmus.kube.belief import Belief
 from isthmus.kube.client import KubeClient
+from isthmus.kube.listed import Listed, Lister
 from isthmus.kube.liveness import Verdict, Where, prove
 from isthmus.kube.pace import Backoff, Timing
 from isthmus.kube.parse import Projection
@@ -43,20 +41,11 @@ __all__ = ["BLIND", "Informer"]
 
 F = TypeVar("F")
 Batch = list[WatchEvent[Any]]
-_BAD_CONTENT = (ValueError, TypeError, LookupError, AttributeError, IsthmusError)
 
 BLIND = 30.0
 """Seconds without proof that a watch lives after which it counts as dead; a live one proves itself every ten."""
 
 log = get_logger("kube")
-
-
-@dataclass(slots=True)
-class _Listed(Generic[F]):
-    """A list while it arrives; worth nothing before it is complete."""
-
-    facts: dict[ObjectKey, F] = field(default_factory=dict)
-    broken: dict[ObjectKey, str] = field(default_factory=dict)
 
 
 class Informer(Generic[F]):
@@ -98,6 +87,7 @@ class Informer(Generic[F]):
         self._ask_identity = identity
         self._identity: str | None = None
         self._where = Where(namespace=namespace, label_selector=label_selector, field_selector=field_selector)
+        self._lister = Lister(client, projection, self._where)
         self._timing = timing or Timing()
         self._clock = clock
         self._source = source or random.Random()  # noqa: S311 - spreads load, guards nothing
@@ -108,7 +98,7 @@ class Informer(Generic[F]):
         self._watched = False
         self._labels = (client.connection.name, projection.kind.plural)
         self._must_list = True
-        self._began_empty = False
+        self._began_empty = self._stayed_empty = False
         self._streams = True
         self._refused_watches = 0
         self._watching_since: float | None = None
@@ -140,6 +130,11 @@ class Informer(Generic[F]):
     def suspect(self) -> str | None:
         """Return why some facts are kept although the API no longer shows them; none while all is believed."""
         return self._belief.suspect
+
+    @property
+    def proven(self) -> bool:
+        """Say whether an empty list is more than one moment's answer: seconds later there was still nothing to be seen."""
+        return not self._began_empty or self._stayed_empty
 
     def accept_empty(self) -> None:
         """Believe the API after all, because a person says so: what was held goes, another cluster is taken for ours."""
@@ -198,23 +193,16 @@ class Informer(Generic[F]):
     async def _streamed(self) -> bool:
         """List and watch on one connection; say whether the API offers that."""
         try:
-            await self._watch(_Listed())
+            await self._watch(Listed(self._projection))
         except KubeInvalid:
             self._streams = False  # an API without streamed lists refuses them at once
         return self._streams
 
     async def _list(self) -> None:
-        listed, version = _Listed[F](), ""
-        async for page in self._client.list_pages(self.kind, type=self._projection.wire, **self._where):
-            version = page.resource_version
-            for thing in page.items:
-                meta = wire.meta_of(thing)
-                self._project((meta.namespace or "", meta.name), thing, listed)
-            for bad in page.broken:
-                listed.broken[bad.namespace, bad.name] = bad.reason
+        listed, version = await self._lister.list()
         await self._adopt(listed, version)
 
-    async def _watch(self, listed: _Listed[F] | None) -> None:
+    async def _watch(self, listed: Listed[F] | None) -> None:
         """Watch until the server ends it; with ``listed``, the list comes first on the same connection."""
         timing = self._timing
         if self._watched:
@@ -264,10 +252,11 @@ class Informer(Generic[F]):
             except TimeoutError:
                 raise KubeUnreachable(f"watch {self.kind}: silent although the API has newer events") from None
         elif proof.verdict is Verdict.CURRENT:
+            self._stayed_empty = not proof.occupied
             self._alive()
         return []
 
-    async def _gather(self, listed: _Listed[F], batch: Batch) -> tuple[_Listed[F] | None, Batch]:
+    async def _gather(self, listed: Listed[F], batch: Batch) -> tuple[Listed[F] | None, Batch]:
         """Add events to a streamed list; once its end is there, adopt it and return the events after it."""
         for position, event in enumerate(batch):
             key = (event.namespace, event.name)
@@ -276,17 +265,16 @@ class Informer(Generic[F]):
                     await self._adopt(listed, event.resource_version)
                     return None, batch[position + 1 :]
             elif event.type == "DELETED":
-                listed.facts.pop(key, None)
-                listed.broken.pop(key, None)
+                listed.forget(key)
             elif event.broken is not None:
                 listed.broken[key] = event.broken.reason
             else:
-                self._project(key, event.object, listed)
+                listed.take(key, event.object)
         return listed, []
 
     # -- taking it in
 
-    async def _adopt(self, listed: _Listed[F], version: str) -> None:
+    async def _adopt(self, listed: Listed[F], version: str) -> None:
         """Make a complete list our state, as far as it is to be believed, and tell what really changed."""
         if not version:
             raise KubeError(f"list {self.kind}: has no resourceVersion, so it is no list")
@@ -297,19 +285,19 @@ class Informer(Generic[F]):
         changed = {key for key, facts in listed.facts.items() if self._store.put(key, facts)}
         changed |= {key for key in gone if self._store.remove(key)}
         self._name_broken(listed.broken)
-        self._began_empty = not self._store and not self.broken
+        self._began_empty, self._stayed_empty = not self._store and not self.broken, False
         self.resource_version = version
         self._must_list = False
         self._alive()
         self.synced.set()
         self._tell(changed)
 
-    async def _check_empty(self, listed: _Listed[F]) -> None:
+    async def _check_empty(self, listed: Listed[F]) -> None:
         """Ask once more where a first list shows nothing: there is nothing yet that would make it doubtful.
 
         Else one wrong answer at a start is believed, and a device is emptied of what a former process put there.
         """
-        if listed.facts or listed.broken or self.synced.is_set():
+        if listed or self.synced.is_set():
             return
         _, occupied = await self._client.collection_version(self.kind, **self._where)
         if occupied:
@@ -347,11 +335,11 @@ class Informer(Generic[F]):
                 if self._belief.suspect_empty or self._began_empty:
                     self._must_list = True  # it is not empty any more, so a list tells what else there is, or is gone
                 self._belief.event(key)
-                single = _Listed[F]()
+                single = Listed(self._projection)
                 if event.broken is not None:
                     single.broken[key] = event.broken.reason
                 else:
-                    self._project(key, event.object, single)
+                    single.take(key, event.object)
                 if single.broken:
                     self._name_broken(self.broken | single.broken)
                 else:
@@ -364,13 +352,6 @@ class Informer(Generic[F]):
         if batch:
             self._alive()
             self._tell(changed)
-
-    def _project(self, key: ObjectKey, thing: Any, into: _Listed[F]) -> None:
-        try:
-            into.facts[key] = self._projection.facts(thing)
-        except _BAD_CONTENT as error:
-            into.broken[key] = f"{type(error).__name__}: {error}"[:300]
-            into.facts.pop(key, None)
 
     def _name_broken(self, broken: dict[ObjectKey, str]) -> None:
         for key, reason in broken.items():

@@ -57,13 +57,16 @@ class ClusterSession:
         heard: Callable[[Heard], None],
         read: Callable[[str], None],
         accepts: Callable[[], bool] = lambda: False,
+        stands: Callable[[str], bool] = lambda kind: False,
     ) -> None:
+        """``stands`` says of a kind whether something stands, or may stand, that came from such objects of this cluster."""
         self.name = name
         self.client = client
         self._world = world
         self._heard = heard
         self._read = read
         self._accepts = accepts
+        self._stands = stands
         self._log = get_logger("loop").bind(cluster=name)
         self.informers: dict[str, Informer[Any]] = {}
         for kind, projection in PROJECTIONS.items():
@@ -99,16 +102,25 @@ class ClusterSession:
 
     async def _first(self, kind: str, informer: Informer[Any]) -> None:
         await informer.synced.wait()
-        # After a change of how the cluster is reached, the view still holds what the earlier session heard.
         view = self._world.view(self.name)
-        while not len(informer) and view.keys(kind) and not self._accepts():
-            view.suspect[kind] = f"its list of {kind} is empty, and was not; what was known stays"
+        while not len(informer) and not self._accepts() and (reason := self._doubtful(kind, informer)):
+            view.suspect[kind] = reason
             await asyncio.sleep(_EMPTY_PAUSE)
         view.suspect.pop(kind, None)
         self._changed(kind, [key for key in view.keys(kind) if informer.get(key) is None])
         view.pending.discard(kind)
         self._log.info("read", kind=kind, objects=len(informer))
         self._read(kind)
+
+    def _doubtful(self, kind: str, informer: Informer[Any]) -> str | None:
+        """Return why a first list that shows nothing is not taken for an answer yet, or none."""
+        # After a change of how the cluster is reached, the view still holds what the earlier session heard.
+        if self._world.view(self.name).keys(kind):
+            return f"its list of {kind} is empty, and was not; what was known stays"
+        # Of an earlier life there is what stands. It goes, but not on the word of one moment.
+        if not informer.proven and self._stands(kind):
+            return f"its list of {kind} is empty, although things stand that came from some; it is looked at again"
+        return None
 
     def _changed(self, kind: str, keys: Iterable[ObjectKey]) -> None:
         informer = self.informers[kind]
