@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from core.rig import Rig, node
@@ -11,6 +12,7 @@ from isthmus.drivers.base import Outcome
 from isthmus.loop.device import DeviceWorker
 from isthmus.loop.tenure import Always
 from isthmus.model.plan import Change, Scope
+from isthmus.model.resources import Route
 
 from .bench import ROUTE, Bench, Remembered, events, small, story
 
@@ -80,6 +82,28 @@ def test_what_another_writer_did_is_no_drift() -> None:
             assert (bench.worker.status.drift, rig.driver.writes) == (0, writes)
 
     assert events(story(tell, bench), "drift found") == []
+
+
+def test_who_follows_another_writer_restores_only_what_nobody_knows() -> None:
+    """A record that another may have written after is put back only on an empty device, and only where nothing is known."""
+    for unread, empty, there in ((False, True, False), (True, False, False), (True, True, True)):
+        rig = small()
+        rig.settle()
+        gone = Route(ip_network("10.244.9.0/24"), ip_address("192.0.2.19"), "eth0")
+        memory = Remembered([(gone, (Scope("node", "lab", "n9"),))])
+        if empty:
+            rig.driver.resources.clear()
+        if unread:
+            rig.world.view("east").pending.add("nodes")
+        bench = _bench(rig, Turn(True), memory, follows=lambda: True)
+
+        async def tell(bench: Bench, there: bool = there) -> None:
+            async with bench.running():
+                await bench.until(lambda: len(bench.passes) > 0)
+                made = [change.identity for change in bench.rig.driver.log if change.action == "create"]
+                assert ("route 10.244.9.0/24" in made) is there
+
+        story(tell, bench)
 
 
 def test_a_turn_that_ends_within_a_plan_ends_the_plan() -> None:

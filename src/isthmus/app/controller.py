@@ -87,6 +87,7 @@ class Controller:
             crashed=self._crashed,
             tenure=self.turn.of,
             blind=self.turn.blind,
+            contended=self.turn.contended,
         )
         if isinstance(self.turn, Sharing):
             self.turn.join(

@@ -57,8 +57,12 @@ class DeviceWorker:
         clock: Callable[[], float] = time.time,
         tenure: Tenure | None = None,
         may_restore: Callable[[], bool] | None = None,
+        follows: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``may_restore`` says whether the recorded state may be put back; by default that is a write like any other."""
+        """``may_restore`` says whether the recorded state may be put back; by default that is a write like any other.
+
+        ``follows`` says that another may have written since our record was kept.
+        """
         self.planner = planner
         self.driver = driver
         self.status = DeviceStatus()
@@ -68,6 +72,7 @@ class DeviceWorker:
         self._clock = clock
         self._tenure: Tenure = tenure if tenure is not None else Always()
         self._may_restore = may_restore if may_restore is not None else self._tenure.holds
+        self._follows = follows
         self._contested = Contested(planner)
         self._queue: KeyedQueue[Scope | Whole] = KeyedQueue()
         self.waiting, self.may_write = self._queue.waiting, self._tenure.holds
@@ -352,12 +357,14 @@ class DeviceWorker:
         if self._restored or not self._may_restore():
             return
         recorded = await self._memory.load(self.planner.device)
-        if self.status.passes:
-            # Our turn has come late, and the record is of an earlier one: what is known by now is not taken from it.
-            recorded = [(one, owners) for one, owners in recorded if any(map(self.planner.known.unread, owners))]
-        elif not self._remembered:
+        if not self.status.passes and not self._remembered:
             self._remembered = True
             self.planner.remember(resource for resource, _ in recorded)
+        if self.status.passes or self._follows():
+            # Our turn has come late, and the record is of an earlier one: what is known by now is not taken from it.
+            recorded = [(one, owners) for one, owners in recorded if any(map(self.planner.known.unread, owners))]
+        if self._follows() and self.planner.observed:
+            recorded = ()  # it has not lost what it had, and what it has is the last writer's word
         changes = restoring(self.planner, recorded)
         if changes:
             self._log.info("restoring the last applied state", changes=len(changes))
