@@ -69,10 +69,13 @@ class Disk(StateDirectory):
 
     async def _run(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         private = self._own is not None and work.__name__.endswith(("_applied", "_status"))
-        if not private and not work.__name__.startswith("read") and not self._leads():
+        shared = not private and not work.__name__.startswith("read")
+        if shared and not self._leads():
             raise StateError("withheld: another controller leads")
 
         def effect() -> Any:
+            if shared and not self._leads():
+                raise StateError("withheld: another controller leads")  # it was stopped with this in hand
             with database.told(self.path):
                 found = work(self._own if private else self._connection, *args, **kwargs)
             if work.__name__ in _MATTER:

@@ -101,6 +101,7 @@ def first_list_believed() -> None:
 
     _patch(Informer, "_check_empty", lambda real: certain)
     _patch(Informer, "_next", make)
+    _patch(Informer, "proven", lambda real: property(lambda self: True))
 
 
 def unknown_is_done() -> None:

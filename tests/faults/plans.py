@@ -17,7 +17,7 @@ _MOST_FAULTS = 5
 _POINTS = 130
 """About so many points there are until a life falls quiet."""
 _STORM = 25
-OPEN = frozenset({9584})
+OPEN: frozenset[int] = frozenset()
 """Seeds whose plans do not come right, or not soon, with the product as it is; see docs/explanation/faults.md."""
 CANONICAL = 7
 """The seed whose life the systematic plans are made of."""
@@ -58,7 +58,12 @@ def of_chance(seed: int) -> Plan:
 
 def _stopped(source: random.Random) -> tuple[Fault, ...]:
     """Stop a leader somewhere, for longer than its Lease lasts: another takes over, and the old one wakes up in between."""
-    faults = [Fault(int(source.random() * _POINTS), source.choice(PAUSES))]
+    at: int | str = int(source.random() * _POINTS)
+    if source.random() < 0.3:
+        at = f"device.change#{source.randint(0, 20)}"  # what was decided in its time is written after it
+    elif source.random() < 0.3:
+        at = f"kube.patch#{source.randint(0, 8)}"
+    faults = [Fault(at, source.choice(PAUSES))]
     faults += [Fault(int(source.random() * _POINTS), source.randrange(1000)) for _ in range(source.randint(0, 2))]
     return tuple(sorted(faults, key=str))
 

@@ -38,7 +38,8 @@ PAUSE = 40.0
 class Fault:
     """One thing that goes wrong: a kind by name, or a number that picks one of those on offer.
 
-    ``at`` is the number of a point, or a point's name and the how many-eth of that name: ``kube.get list nodes#1``.
+    ``at`` is the number of a point, or a point's name and the how many-eth of that name: ``kube.list nodes#1``; of a
+    name's first word, too: ``device.change#3``.
     """
 
     at: int | str
@@ -108,6 +109,7 @@ class Seam:
         self.struck: Counter[str] = Counter()
         self._faults = {fault.at: fault for fault in faults}
         self._named: Counter[str] = Counter()
+        self._sorts: Counter[str] = Counter()
         self.source = source
         self.tell = tell
         self.record = False
@@ -124,7 +126,10 @@ class Seam:
             self.names.append((name, offered))
         turn = f"{name}#{self._named[name]}"
         self._named[name] += 1
-        fault = self._faults.pop(number, None) or self._faults.pop(turn, None)
+        sort = name.split()[0]
+        any_such = f"{sort}#{self._sorts[sort]}"
+        self._sorts[sort] += 1
+        fault = self._faults.pop(number, None) or self._faults.pop(turn, None) or self._faults.pop(any_such, None)
         if fault is None:
             return ""
         if isinstance(fault.kind, int):

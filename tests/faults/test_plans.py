@@ -37,8 +37,34 @@ CASES: dict[str, tuple[str, ...]] = {
         "6",
         "--rivals",
     ),
+    "a stopped leader's words in a Service that asks for nothing any more": (
+        "9584",
+        "direct",
+        "60:pause-before",
+        "10",
+        "--rivals",
+    ),
+    "a stopped leader, one that dies, and words of the first": (
+        "20199",
+        "flannel",
+        "101:pause-before,122:crash-sent,80:half-applied",
+        "11",
+        "--rivals",
+    ),
+    "a second page that is empty": ("20768", "direct", "21:empty", "11"),
 }
 """Seed, path, faults, steps, more. What went wrong once, and what must never."""
+
+
+def test_who_was_stopped_between_deciding_and_writing_is_fenced() -> None:
+    """What a leader has decided in its time and sends after it is refused by the gateway, and by nothing else."""
+    plan = ("135", "--path", "flannel", "--faults", "48:pause-before", "--steps", "6", "--rivals")
+    fenced = faults(*plan)
+    assert fenced.returncode == 0, fenced.stdout[-3000:] + fenced.stderr[-2000:]
+    assert "c2     leads" in fenced.stdout, "another has taken over"
+    unfenced = faults(*plan, "--mutant", "epoch-is-ignored")
+    assert unfenced.returncode == 1
+    assert "has begun" in unfenced.stdout
 
 
 def test_plans_of_chance_come_right() -> None:
