@@ -103,6 +103,32 @@ def test_what_is_kept_is_the_state_after_a_plan() -> None:
     story(tell, Bench(small()))
 
 
+def test_a_delete_that_got_lost_is_made_again_soon() -> None:
+    """What no scope wants any more goes in a moment, not with the next look at everything, if its delete was never made."""
+
+    async def tell(bench: Bench) -> None:
+        async with bench.running():
+            await bench.settled()
+            apply, lost = bench.driver.apply, list[Change]()
+
+            async def losing(changes: Sequence[Change]) -> AsyncIterator[Outcome]:
+                for change in changes:
+                    if change.action == "delete" and not lost:
+                        lost.append(change)
+                        yield Outcome(change, "unknown", "no reply")
+                    else:
+                        async for outcome in apply([change]):
+                            yield outcome
+
+            bench.driver.apply = losing  # type: ignore[method-assign]
+            bench.put(node("n1", "192.0.2.11", "10.244.7.0/24"))  # made anew, with other pods
+            async with asyncio.timeout(10):
+                await bench.until(lambda: bool(lost) and ROUTE not in bench.driver.resources)
+            assert [change.identity for change in lost] == [ROUTE]
+
+    story(tell, Bench(small()))
+
+
 def test_drift_is_repaired_at_once_and_counted() -> None:
     """What somebody else took away is back in a moment, and one warning says how much it was."""
 

@@ -52,6 +52,7 @@ class DevicePlanner(Findings):
         self.known = Known(world, device)
         self.joined = JoinedNodes(self.wishes)
         self._unclaimed = Unclaimed(world, device)
+        self._unsettled: dict[str, frozenset[Scope]] = {}
         self._adapt = adapt
         self._others: Mapping[str, str] = {}
         self._grounds: dict[str, Ground] = {}
@@ -118,6 +119,7 @@ class DevicePlanner(Findings):
         """Ask every scope and compare everything."""
         self._skipped.clear()
         self._unclaimed.begin()
+        self._unsettled.clear()
         self.unsaved.all()
         self.adoptions.refused.clear()
         self.asked = self.world.scopes_of_device(self.device) | set(self.wishes.scopes()) | set(self.refusals)
@@ -132,8 +134,14 @@ class DevicePlanner(Findings):
         """Ask ``scopes`` and those they touch, and compare only what they want or wanted."""
         self.asked = set(scopes)
         identities = self._ask(self.asked, now) | self._unclaimed.settled()
+        again = [identity for identity, scopes in self._unsettled.items() if scopes & self.asked]
+        identities.update(identity for identity in again if self._unsettled.pop(identity))
         self.unsaved.add(identities)
         return self._plan(identities, self.asked, now)
+
+    def unsettled(self, identity: str, scopes: Iterable[Scope]) -> None:
+        """Have ``identity`` compared again with ``scopes``, though they may not want it any more: nobody knows what it is."""
+        self._unsettled[identity] = frozenset(scopes)
 
     def due(self, now: float) -> list[Scope]:
         """Return the scopes that time alone may have changed by ``now``."""

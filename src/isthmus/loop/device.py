@@ -286,7 +286,9 @@ class DeviceWorker:
             self._unsaved = True
             for change in plan.changes:
                 if change.identity in unknown:
-                    again.update(self.planner.owners.get(change.identity, change.scopes))
+                    scopes = self.planner.owners.get(change.identity, change.scopes)
+                    self.planner.unsettled(change.identity, scopes)
+                    again.update(scopes)
             for scope in (soon := self._contested.soon(plan, unknown)):
                 self._queue.add(scope, AGAIN)
             for scope in again - soon:
