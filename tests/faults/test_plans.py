@@ -51,6 +51,7 @@ CASES: dict[str, tuple[str, ...]] = {
         "11",
         "--rivals",
     ),
+    "a delete whose outcome is unknown, and that was not made": ("7", "direct", "device.change#10:unsent", "8"),
     "a second page that is empty": ("20768", "direct", "21:empty", "11"),
 }
 """Seed, path, faults, steps, more. What went wrong once, and what must never."""

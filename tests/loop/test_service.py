@@ -116,10 +116,13 @@ def test_trouble_is_told_once_for_as_long_as_it_lasts() -> None:
 def test_words_are_meant_for_what_they_were_decided_on() -> None:
     """A status names the Service's uid and version; one over our own words that the watch has not shown yet, theirs."""
     story = Story()
+    story.rig.kind("AddressPool", "tiny", POOL)
     story.hears = False
     story.rig.put(service("shop/a", 80, uid="u1", version="5"))
     drive(story.duty.look("shop/a"))
+    story.serving = False
     drive(story.duty.look("shop/a"))
+    story.serving = True
     story.rig.put(service("shop/a", 80, uid="u1", version="8"))
     drive(story.duty.look("shop/a"))
     story.rig.put(service("shop/a", 80, uid="u2", version="9"))

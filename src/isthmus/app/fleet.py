@@ -227,9 +227,7 @@ class Fleet:
 
     def stands(self, cluster: str, kind: str) -> bool:
         """Say whether something stands, or may stand, that came from objects of ``kind`` in ``cluster``."""
-        if any(
-            vip.spec.holder is not None and vip.spec.holder.cluster == cluster for vip in self._world.vips.values()
-        ):
+        if any(vip.holder is not None and vip.holder[0] == cluster for vip in self._world.vips.values()):
             return True
         planners = [
             self.workers[name].planner if name in self.workers else None
