@@ -24,7 +24,7 @@ async def measure() -> list[Row]:
     async with known_cluster(nodes, services, _ENDPOINTS) as joined:
         await start_controller(joined, "memory")
         seconds = await until_live(joined, services)
-        await until_quiet(joined)
+        await until_quiet(joined, 8.0)  # the controller settles when nothing has moved for a few seconds
         now, peak = memory_of(joined)
         if path := os.environ.get("BENCH_PROFILE_TO"):
             assert joined.controller is not None, "it runs"

@@ -60,7 +60,21 @@ def adapt(desired: Mapping[str, AnyResource], *, ipv6: bool, announce: Sequence[
 
 
 def _spell(resource: AnyResource, announce: Sequence[str]) -> AnyResource:
-    match resource:
+    match resource:  # those that there are thousands of go first
+        case Route():
+            _route(resource)
+        case FdbEntry(tunnel=link):
+            _check_link(link)
+            return _with_mac(resource)
+        case Neighbor(link=link):
+            _check_link(link)
+            return _with_mac(resource)
+        case VirtualServer():
+            return _server(resource)
+        case VirtualAddress(link=link):
+            _check_link(link)
+            if announce and link != "lo" and link not in announce:
+                raise _Refused(f"this gateway answers for VIPs on {', '.join(announce)} only, not on {link}")
         case Tunnel():
             return _tunnel(resource)
         case SourceAddress(link=link):
@@ -72,20 +86,6 @@ def _spell(resource: AnyResource, announce: Sequence[str]) -> AnyResource:
             _check_range("port", port, 1, 65535)
             ordered = tuple(sorted(set(sources), key=by_version))
             return resource if ordered == sources else msgspec.structs.replace(resource, sources=ordered)
-        case FdbEntry(tunnel=link):
-            _check_link(link)
-            return _with_mac(resource)
-        case Neighbor(link=link):
-            _check_link(link)
-            return _with_mac(resource)
-        case Route():
-            _route(resource)
-        case VirtualServer():
-            return _server(resource)
-        case VirtualAddress(link=link):
-            _check_link(link)
-            if announce and link != "lo" and link not in announce:
-                raise _Refused(f"this gateway answers for VIPs on {', '.join(announce)} only, not on {link}")
     return resource
 
 
