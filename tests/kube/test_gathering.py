@@ -96,3 +96,23 @@ async def test_an_empty_cluster_is_unknown(client: KubeClient) -> None:
     """A cluster that publishes nothing has an unknown CNI, and nothing is missing."""
     found = await gather(client)
     assert (decide(found).cni, found.unread) == ("unknown", ())
+
+
+async def test_a_forbidden_config_map_costs_itself(api: KubeApi, client: KubeClient) -> None:
+    """Where ConfigMaps are granted by name, one that is not costs no other."""
+    canal(api)
+    cilium = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "cilium-config", "namespace": "kube-system"},
+    }
+    api.put({**cilium, "data": {"ipam": "kubernetes"}})
+
+    def check(user: str, verb: str, resource: Any, namespace: str, name: str, subresource: str = "") -> None:
+        if name == "canal-config":
+            raise status.denied(resource, name, "no rule allows it")
+
+    api.access.check = check  # type: ignore[method-assign]
+    found = await gather(client)
+    assert [one.name for one in found.config_maps] == ["cilium-config"]
+    assert found.unread == ("configmaps net/canal-config: we may not (it would tell modes and ranges)",)

@@ -6,7 +6,7 @@ all. An API that does not answer is neither: it is raised, for nothing at all is
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from isthmus.errors import KubeForbidden, KubeNotFound
@@ -28,31 +28,29 @@ async def gather(client: KubeClient) -> Published:
     unread: list[str] = []
     for source in SOURCES:
         made = found.setdefault(source.field, [])
-        try:
-            async for objects in _read(client, source, found.get("daemon_sets", [])):
-                made += facts(source, objects)
-        except KubeForbidden:
-            unread.append(f"{source.kind}: we may not (it would tell {source.tells})")
-        except KubeNotFound:
-            if not source.optional:
-                unread.append(f"{source.kind}: the API does not have them")
+        for name, namespace in _named(source, found.get("daemon_sets", [])):
+            try:
+                if name:
+                    made += facts(source, [await client.get(source.kind, name, namespace)])
+                    continue
+                async for page in client.list_pages(source.kind):
+                    made += facts(source, page.items)
+            except KubeForbidden:
+                which = f" {namespace}/{name}" if namespace else f" {name}" if name else ""
+                unread.append(f"{source.kind}{which}: we may not (it would tell {source.tells})")
+            except KubeNotFound:
+                continue  # a ConfigMap of another CNI, or custom resources that nobody defined there
     return Published(**{field: tuple(made) for field, made in found.items()}, unread=tuple(sorted(unread)))
 
 
-async def _read(client: KubeClient, source: Source, running: Iterable[DaemonSet]) -> AsyncIterator[list[Any]]:
-    if not source.names:
-        async for page in client.list_pages(source.kind):
-            yield page.items
-        return
-    named = [(None, name) for name in source.names]
-    for namespace, name in _config_maps(source, running) if source.kind == CONFIGMAPS else named:
-        try:
-            yield [await client.get(source.kind, name, namespace)]
-        except KubeNotFound:
-            continue
+def _named(source: Source, running: Iterable[DaemonSet]) -> list[tuple[str, str | None]]:
+    """Return names and namespaces of the objects to get; one empty name where all are to be listed."""
+    if source.kind == CONFIGMAPS:
+        return [(name, namespace) for namespace, name in _config_maps(source, running)]
+    return [(name, None) for name in source.names] or [("", None)]
 
 
-def _config_maps(source: Source, running: Iterable[DaemonSet]) -> list[tuple[str | None, str]]:
+def _config_maps(source: Source, running: Iterable[DaemonSet]) -> list[tuple[str, str]]:
     """Return where the ConfigMaps are: where a DaemonSet takes them from; the usual place where none is known to."""
     found = set()
     for one in running:
