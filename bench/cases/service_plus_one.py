@@ -28,7 +28,7 @@ async def measure() -> list[Row]:
     async with known_cluster(nodes, services, _ENDPOINTS) as joined:
         await start_controller(joined)
         await until_live(joined, services)
-        await until_quiet(joined)
+        await until_quiet(joined, 8.0)  # the start is over: the statuses of all Services are written
         async with News(GATEWAY) as news:
             for number in range(services, services + rounds):
                 # Addresses are given in order, and the service map's key begins with the address.
