@@ -82,10 +82,11 @@ def _tell(plan: Plan) -> int:
 def _catch(options: argparse.Namespace) -> int:
     """Play what found this mutant before, then plans of chance; end with 0 once it is found."""
     known = [seed for seed in [mutants.FOUND_BY.get(options.mutant)] if seed is not None]
+    law = mutants.LAWS.get(options.mutant, "")
     for played, seed in enumerate([*known, *sorted(set(range(options.count)) - OPEN)], 1):
-        verdict = play(of_chance(seed))
-        if not verdict.good:
-            print(f"{options.mutant}: found by seed {seed}, plan number {played}: {verdict.wrongs[0][:200]}")
+        wrongs = [wrong for wrong in play(of_chance(seed)).wrongs if law in wrong]
+        if wrongs:
+            print(f"{options.mutant}: found by seed {seed}, plan number {played}: {wrongs[0][:200]}")
             return 0
     print(f"{options.mutant}: not found by {options.count} plans")
     return 1
