@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from isthmus.drivers.base import Driver
 from isthmus.model.resources import AnyResource, Neighbor, Route, VirtualServer
 
-from .conformance import Hand, by_identity, converge, overlay, services, settle
+from .bench import Hand, by_identity, converge, overlay, services, settle
 
 FOREIGN = Route(ip_network("10.99.0.0/24"), ip_address("192.0.2.99"), "")
 _MAC = "02:00:00:00:99:99"

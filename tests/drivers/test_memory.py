@@ -14,7 +14,8 @@ from isthmus.model.facts import DeviceFacts, Interface
 from isthmus.model.plan import Change
 from isthmus.model.resources import Neighbor, Route, VirtualAddress
 
-from .conformance import Bench, ConformanceSuite, by_identity, changes_between, converge, outcomes
+from .bench import Bench, by_identity, changes_between, converge, outcomes
+from .conformance import ConformanceSuite
 
 FACTS = DeviceFacts(
     (

@@ -11,7 +11,7 @@ from isthmus.drivers.linux import LinuxDriver
 from isthmus.model.plan import Change
 from isthmus.model.resources import AnyResource, Route, Tunnel, VirtualAddress
 
-from ..conformance import outcomes
+from ..bench import outcomes
 from .conftest import run
 
 pytestmark = pytest.mark.packets

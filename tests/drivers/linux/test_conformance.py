@@ -9,7 +9,8 @@ import pytest
 from isthmus.drivers.linux import LinuxDriver
 from isthmus.model.resources import Neighbor, Route, VirtualAddress
 
-from ..conformance import Bench, ConformanceSuite
+from ..bench import Bench
+from ..conformance import ConformanceSuite
 from .conftest import run
 
 pytestmark = pytest.mark.packets

@@ -29,7 +29,7 @@ from isthmus.model.resources import (
     VirtualServer,
 )
 
-from ..conformance import by_identity, changes_between, converge, everything, outcomes, overlay, services, settle
+from ..bench import by_identity, changes_between, converge, everything, outcomes, overlay, services, settle
 from .conftest import run
 
 pytestmark = pytest.mark.packets

@@ -22,7 +22,7 @@ from isthmus.drivers.linux.segment import answering, read_claim
 from isthmus.model.plan import Change
 from isthmus.model.resources import IPAddress, VirtualAddress
 
-from ..conformance import by_identity, settle
+from ..bench import by_identity, settle
 from .conftest import run
 from .yard import inside, ping
 

@@ -23,7 +23,7 @@ from isthmus.model.resources import (
     Tunnel,
 )
 
-from ..conformance import by_identity, settle
+from ..bench import by_identity, settle
 from .conftest import run
 from .yard import socket_in
 

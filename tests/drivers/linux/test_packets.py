@@ -17,7 +17,7 @@ from isthmus.drivers.base import ProbeTarget
 from isthmus.drivers.linux import LinuxDriver
 from isthmus.model.resources import Algorithm, Member, PortFilter, Protocol, VirtualAddress, VirtualServer
 
-from ..conformance import by_identity, settle
+from ..bench import by_identity, settle
 from .conftest import run
 from .yard import (
     CLIENT4,

@@ -12,7 +12,8 @@ from isthmus.drivers.linux import LinuxDriver
 from isthmus.model.plan import Change
 from isthmus.model.resources import VirtualAddress, VirtualServer
 
-from ..conformance import Bench, ConformanceSuite, by_identity, converge, everything, outcomes, settle
+from ..bench import Bench, by_identity, converge, everything, outcomes, settle
+from ..conformance import ConformanceSuite
 from ..remote.rig import Rig, running
 from .conftest import run
 from .test_conformance import IpHand

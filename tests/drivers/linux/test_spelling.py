@@ -21,7 +21,7 @@ from isthmus.model.resources import (
     VirtualServer,
 )
 
-from ..conformance import by_identity, everything
+from ..bench import by_identity, everything
 
 V4, V6 = ip_address("192.0.2.1"), ip_address("2001:db8::1")
 MAC = "02:00:00:00:00:01"

@@ -9,7 +9,7 @@ import pytest
 from isthmus.drivers.linux import LinuxDriver
 from isthmus.model.resources import PortFilter
 
-from ..conformance import by_identity, settle
+from ..bench import by_identity, settle
 from .conftest import run
 
 pytestmark = pytest.mark.packets

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 
 from isthmus.drivers.base import Driver
 
-from ..conformance import Bench, ConformanceSuite
+from ..bench import Bench
+from ..conformance import ConformanceSuite
 from ..laws import Step, live, lives, things
 from ..test_memory import MemoryHand
 from .rig import running

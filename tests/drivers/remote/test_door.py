@@ -28,7 +28,7 @@ from isthmus.errors import DeviceRefused, DeviceUnreachable, DeviceUnsupported
 from isthmus.model.plan import Change
 from isthmus.model.resources import Route
 
-from ..conformance import outcomes
+from ..bench import outcomes
 from .rig import Rig, opened, running
 
 ROUTE = Route(ip_network("10.244.1.0/24"), ip_address("192.0.2.11"), "eth0")

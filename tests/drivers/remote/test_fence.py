@@ -20,7 +20,7 @@ from isthmus.errors import DeviceFenced, StateError, StateLocked
 from isthmus.model.plan import Change
 from isthmus.model.resources import Route
 
-from ..conformance import outcomes
+from ..bench import outcomes
 from .rig import FACTS, Rig, opened, running
 
 

@@ -16,7 +16,7 @@ from isthmus.drivers.memory import MemoryDriver
 from isthmus.model.plan import Change
 from isthmus.model.resources import AnyResource, Member, VirtualServer
 
-from ..conformance import everything
+from ..bench import everything
 from .rig import FACTS
 
 APPLY, SEEN = Reader(api.AskApply), Reader(api.Seen)
