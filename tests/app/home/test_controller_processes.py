@@ -25,6 +25,23 @@ def configured(home: Place) -> None:
     home.put("AddressPool", "pool", {"ranges": ["198.51.100.0/28"]})
     home.api.put(node(1))
     home.api.put(service("web"))
+    home.api.put(slice_of_the_api())
+
+
+def slice_of_the_api() -> dict[str, object]:
+    """Return the EndpointSlice that each living cluster has: a first list of none is not believed for some seconds."""
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["192.0.2.200"], "conditions": {"ready": True}}],
+        "ports": [{"name": "https", "port": 6443, "protocol": "TCP"}],
+    }
 
 
 @asynccontextmanager
