@@ -179,7 +179,10 @@ async def test_vips_move_when_asked(rig: SeveralRig, vips: list[Address]) -> Non
         began = time.monotonic()
         rig.joined.write("link.yaml", link)
         assert await taken_over(rig, vips, before, began) < GOAL
-    assert load.errors == {}, "the one that let go still serves whoever has its MAC"
+    # The one that let go still serves whoever has its MAC. A request that is under way when its client turns to the other one
+    # is unknown there, and is reset; a client that asks every five milliseconds has a few.
+    assert set(load.errors) <= {"reset: Connection reset by peer"}
+    assert sum(load.errors.values()) <= 3
     del link["spec"]["standby"]
     rig.joined.write("link.yaml", link)
     await asyncio.sleep(2)
