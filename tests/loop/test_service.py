@@ -30,12 +30,13 @@ class Story:
         self.claimed: list[str] = []
         self.told: list[str] = []
         self.writes = 0
+        self.freed = 0
         self.meant: list[tuple[str, str]] = []
         self.now = NOW
         self.hears = True
         client, devices = cast(KubeClient, self), cast(Devices, self)
         context = Context("east", self.rig.world, client, devices, lambda scopes: None, lambda: self.now)
-        self.duty = Service(context, Allocator(self.rig.world), self, self.tell, lambda: None)
+        self.duty = Service(context, Allocator(self.rig.world), self, self.tell, self.free)
 
     # what the duty needs
 
@@ -46,6 +47,10 @@ class Story:
     async def delete(self, vip: VirtualIP) -> None:
         """Take a claim back."""
         self.claimed.remove(vip.name)
+
+    def free(self) -> None:
+        """Take the news that whoever waits should be looked at again."""
+        self.freed += 1
 
     def tell(self, about: ServiceFacts, reason: str, message: str, *, warning: bool) -> None:
         """Take an Event."""
@@ -184,6 +189,8 @@ def test_an_address_goes_back_with_its_service() -> None:
     story.rig.put(msgspec.structs.replace(facts, deleting=True))
     story.look()
     assert story.claimed == ["198.51.100.7"]
+    assert story.freed == 0
     story.goes()
     assert story.claimed == []
+    assert story.freed == 1, "whoever waits for an address hears of it"
     assert not story.rig.world.vips
