@@ -10,7 +10,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-__all__ = ["Row", "judged", "skipped"]
+from bench.measure import Pairs
+
+__all__ = ["Row", "compared", "judged", "skipped"]
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -46,6 +48,22 @@ def judged(
     goal = ", ".join(words for words, _ in checks)
     ok = all(holds for _, holds in checks)
     return Row(name, value, unit, reference, ratio, goal, ok, spread, noise, pairs, note)
+
+
+def compared(name: str, found: Pairs, unit: str, *checks: tuple[str, bool], note: str = "") -> Row:
+    """Return the row of what was measured in turns with its reference; ``checks`` are as of :func:`judged`."""
+    return judged(
+        name,
+        found.value,
+        unit,
+        *checks,
+        reference=found.reference,
+        ratio=found.ratio,
+        spread=found.spread,
+        noise=found.noise,
+        pairs=len(found.ours),
+        note=note,
+    )
 
 
 def skipped(name: str, why: str) -> Row:

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 
 from bench.gateway import tool
 from bench.measure import in_turns, scale
-from bench.row import Row, judged
+from bench.row import Row, compared
 from isthmus.lab.joined import GATEWAY, JoinedLab, run, until
 from isthmus.lab.net.clients import fetch
 from isthmus.lab.net.command import inside
@@ -58,16 +58,11 @@ async def measure() -> list[Row]:
 
         found = await in_turns(ours, theirs, pairs=7)
     return [
-        judged(
+        compared(
             "dataplane",
-            found.value,
+            found,
             "Gbit/s",
             (f"≥ {_LEAST}x", found.ratio >= _LEAST),
-            reference=found.reference,
-            ratio=found.ratio,
-            spread=found.spread,
-            noise=found.noise,
-            pairs=len(found.ours),
             note=f"one TCP stream, {seconds:g} s each; reference: the same hops by hand on {_BY_HAND} beside {GATEWAY}",
         )
     ]

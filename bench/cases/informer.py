@@ -16,7 +16,7 @@ import aiohttp
 import msgspec
 
 from bench.measure import in_turns, profiled, scaled
-from bench.row import Row, judged
+from bench.row import Row, compared
 from isthmus.kube import wire
 from isthmus.kube.client import KubeClient
 from isthmus.kube.connection import Connection
@@ -63,16 +63,11 @@ async def measure() -> list[Row]:
 
         found = await in_turns(ours, theirs)
     return [
-        judged(
+        compared(
             "informer-5000",
-            found.value,
+            found,
             "s",
             ("≤ 2x", found.ratio <= 2),
-            reference=found.reference,
-            ratio=found.ratio,
-            spread=found.spread,
-            noise=found.noise,
-            pairs=len(found.ours),
             note=f"{nodes} Nodes listed, {events} events; reference: aiohttp and msgspec into the same facts",
         )
     ]

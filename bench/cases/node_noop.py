@@ -18,7 +18,7 @@ import msgspec
 from bench.apiserver import event, node_object
 from bench.gateway import Forgets
 from bench.measure import in_turns, profiled, scaled
-from bench.row import Row, judged
+from bench.row import Row, compared
 from bench.world import CLUSTER, DEVICE, empty_world
 from isthmus.core.planner import DevicePlanner
 from isthmus.drivers.memory import MemoryDriver
@@ -148,17 +148,12 @@ async def measure() -> list[Row]:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     return [
-        judged(
+        compared(
             "node-noop",
-            found.value,
+            found,
             "s",
             ("≤ 2x", found.ratio <= 2),
             ("0 device calls", calls == 0),
-            reference=found.reference,
-            ratio=found.ratio,
-            spread=found.spread,
-            noise=found.noise,
-            pairs=len(found.ours),
             note=f"{count} events, {calls} device calls; reference: bare decoding of the same lines into facts",
         )
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bench.gateway import Gateway, make_network, tool, tool_seconds
 from bench.measure import in_turns, profiled, scaled
-from bench.row import Row, judged
+from bench.row import Row, compared
 from bench.world import CLUSTER, empty_world, hop, mac, node, pod_cidr, vtep
 
 _BY_HAND = "byhand0"
@@ -53,16 +53,11 @@ async def measure() -> list[Row]:
 
         found = await in_turns(ours, theirs)
     return [
-        judged(
+        compared(
             "nodes-5000",
-            found.value,
+            found,
             "s",
             ("≤ 1.5x", found.ratio <= 1.5),
-            reference=found.reference,
-            ratio=found.ratio,
-            spread=found.spread,
-            noise=found.noise,
-            pairs=len(found.ours),
             note=f"{count} nodes, {3 * count} resources; reference: bridge -batch, then ip -batch",
         )
     ]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from bench.gateway import Gateway, make_network, tool, tool_seconds
 from bench.measure import in_turns, profiled, progress, scaled
-from bench.row import Row, judged
+from bench.row import Row, compared
 from bench.world import empty_world, put_nodes, put_services
 from isthmus.drivers.linux import ruleset
 from isthmus.drivers.linux.services import service_key, shard_of
@@ -60,17 +60,12 @@ async def measure() -> list[Row]:
     await ours()
     found = await in_turns(ours, theirs)
     return [
-        judged(
+        compared(
             "services-cold",
-            found.value,
+            found,
             "s",
             ("≤ 4x", found.ratio <= 4),
             (f"≤ {_MOST_SECONDS:.0f} s", found.value <= _MOST_SECONDS),
-            reference=found.reference,
-            ratio=found.ratio,
-            spread=found.spread,
-            noise=found.noise,
-            pairs=len(found.ours),
             note=f"{count} Services, {count * _MEMBERS} members; reference: nft -f of the same table",
         )
     ]
