@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 
 import msgspec
 
@@ -40,20 +41,25 @@ def resources_page() -> str:
             for kind in vars(resources).values()
             if isinstance(kind, type) and issubclass(kind, resources.Resource) and kind is not resources.Resource
         ),
-        key=lambda kind: (kind.rank, kind.__name__),
+        key=lambda kind: (_rank(kind) or math.inf, kind.__name__),
     )
     order = "A plan creates and updates by rising rank and deletes by falling rank."
     text = f"# Resources\n\n{prose(resources.__doc__)}\n\n{order}\n"
     for kind in kinds:
         fields = msgspec.structs.fields(kind)
         rows = [(code(field.name), code(_type_text(kind, field.name))) for field in fields]
-        text += f"\n## {kind.__name__}\n\n{prose(kind.__doc__)}\n\nRank {kind.rank}.\n\n" + table(
+        rank = _rank(kind) or "of what it is a part of"
+        text += f"\n## {kind.__name__}\n\n{prose(inspect.getdoc(kind))}\n\nRank {rank}.\n\n" + table(
             ("Field", "Type"), rows
         )
     member = [
         (code(f.name), code(_type_text(resources.Member, f.name))) for f in msgspec.structs.fields(resources.Member)
     ]
     return text + f"\n## Member\n\n{prose(resources.Member.__doc__)}\n\n" + table(("Field", "Type"), member)
+
+
+def _rank(kind: type[resources.Resource]) -> int | None:
+    return kind.rank if isinstance(kind.rank, int) else None
 
 
 def _type_text(kind: type, name: str) -> str:

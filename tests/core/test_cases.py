@@ -33,8 +33,8 @@ import pytest
 import yaml
 
 from isthmus.model.facts import DeviceFacts, Endpoint, Interface, ServiceFacts, ServicePort, SliceFacts
+from isthmus.model.plain import from_builtins
 from isthmus.model.plan import Scope
-from isthmus.model.resources import from_builtins
 
 from .rig import FACTS, NOW, Rig, document, node, put_kind, vip
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from isthmus.core.drift import Left
 from isthmus.core.restore import restoring
-from isthmus.model.resources import Route, VirtualAddress, from_builtins
+from isthmus.model.plain import from_builtins
+from isthmus.model.resources import Route, VirtualAddress
 
 from .rig import Rig, node
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from isthmus.core.guard import DeleteWindow, Knowledge, allowed
 from isthmus.model.kinds import EdgeDevice, parse
+from isthmus.model.plain import from_builtins
 from isthmus.model.plan import Change, Scope
-from isthmus.model.resources import from_builtins
 
 from .rig import Rig, document, node
 

@@ -18,8 +18,9 @@ from isthmus.loop.duties.service import Taken
 from isthmus.loop.recorded import Record, Recorded
 from isthmus.model.kinds import VirtualIP
 from isthmus.model.kinds.kind import Metadata
+from isthmus.model.plain import from_builtins, to_json
 from isthmus.model.plan import Scope
-from isthmus.model.resources import IPInterface, from_builtins, to_json
+from isthmus.model.resources import IPInterface
 from isthmus.registry.state import Claim, ClaimTaken, StateDirectory, StateReader
 from isthmus.telemetry import get_logger
 

@@ -15,7 +15,8 @@ from isthmus.kube.client import KubeClient
 from isthmus.kube.connection import in_cluster
 from isthmus.kube.kubeconfig import load
 from isthmus.loop.timed import timed
-from isthmus.model.resources import AnyResource, to_builtins
+from isthmus.model.plain import to_builtins
+from isthmus.model.resources import AnyResource
 from isthmus.registry.state import StateDirectory
 from isthmus.web.address import Address
 from isthmus.web.health import serving

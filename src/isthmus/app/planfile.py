@@ -19,8 +19,8 @@ from typing import Any
 
 from isthmus import __version__
 from isthmus.errors import InputError
+from isthmus.model.plain import from_builtins, to_builtins
 from isthmus.model.plan import Change, Plan, Scope
-from isthmus.model.resources import from_builtins, to_builtins
 
 __all__ = ["FORMAT", "LARGEST", "Reviewed", "differences", "read_plans", "write_plans"]
 

@@ -17,7 +17,8 @@ from ipaddress import ip_address, ip_interface
 
 import msgspec
 
-from isthmus.model.resources import ZERO_MAC, IPAddress, IPInterface, encode_value
+from isthmus.model.plain import encode_value
+from isthmus.model.resources import ZERO_MAC, IPAddress, IPInterface
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _LONGEST_NAME = 63

@@ -8,6 +8,7 @@ Facts are frozen and hold parsed values: text that does not parse never gets pas
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -127,10 +128,27 @@ class Interface(msgspec.Struct, frozen=True):
     ours: bool = False
 
 
+class DeviceTraits(msgspec.Struct, frozen=True):
+    """What kinds of devices do differently, where a path must know it; the defaults are a Linux gateway's.
+
+    ``neighbors``: whether a tunnel has a neighbor and an FDB entry per node (``static``), finds neighbors by flooding to
+    every node (``flooded``), or keeps both in one entry (``joined``). ``onlink``: a next hop may lie outside every subnet.
+    ``clamps``: TCP segments are kept within an MTU per link. ``profiles``: virtual servers name their source by a profile.
+    ``tunnel_mac`` is the MAC of its tunnel ends where nobody can choose one.
+    """
+
+    neighbors: Literal["static", "flooded", "joined"] = "static"
+    onlink: bool = True
+    clamps: bool = True
+    profiles: bool = False
+    tunnel_mac: str = ""
+
+
 class DeviceFacts(msgspec.Struct, frozen=True):
-    """What a device tells of itself that decisions need: its own interfaces, addresses and MTUs."""
+    """What a device tells of itself that decisions need: its own interfaces, addresses and MTUs, and what it is like."""
 
     interfaces: tuple[Interface, ...] = ()
+    traits: DeviceTraits = DeviceTraits()
 
     def holding(self, address: IPAddress) -> Interface | None:
         """Return the interface (not one of ours) that has ``address``."""

@@ -12,7 +12,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from isthmus.model.resources import AnyResource, encode_value, to_builtins
+from isthmus.model.plain import encode_value, to_builtins
+from isthmus.model.resources import AnyResource
 
 Action: TypeAlias = Literal["create", "update", "delete"]
 Answer: TypeAlias = Literal["repair", "alert", "ignore"]

@@ -9,7 +9,6 @@ The one confusing thing: ``rank`` orders changes inside a plan (make before brea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -17,11 +16,8 @@ from ipaddress import (
     IPv6Address,
     IPv6Interface,
     IPv6Network,
-    ip_address,
-    ip_interface,
-    ip_network,
 )
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import msgspec
 
@@ -71,6 +67,22 @@ class Tunnel(Resource, frozen=True, tag="Tunnel", gc=False):
             f"tunnel {self.name} vxlan id {self.vni} local {self.local}{dev} dstport {self.port} "
             f"address {self.mac} mtu {self.mtu}"
         )
+
+
+class IpTunnel(Resource, frozen=True, tag="IpTunnel", gc=False):
+    """An IP-in-IP tunnel of ours to one other end (RFC 2003): without neighbors, what is routed into it comes out there."""
+
+    rank: ClassVar[int] = 10
+    name: str
+    local: IPAddress
+    remote: IPAddress
+
+    @property
+    def identity(self) -> str:
+        return f"tunnel {self.name}"
+
+    def describe(self) -> str:
+        return f"tunnel {self.name} ipip local {self.local} remote {self.remote}"
 
 
 class SourceAddress(Resource, frozen=True, tag="SourceAddress", gc=False):
@@ -137,19 +149,24 @@ class FdbEntry(Resource, frozen=True, tag="FdbEntry", gc=False):
 
 
 class Neighbor(Resource, frozen=True, tag="Neighbor", gc=False):
-    """A permanent ARP (RFC 826) or NDP (RFC 4861) entry: ``address`` has ``mac`` on ``link``."""
+    """A permanent ARP (RFC 826) or NDP (RFC 4861) entry: ``address`` has ``mac`` on ``link``.
+
+    ``vtep`` is where frames for it go on devices that keep neighbor and tunnel end in one entry; others have an FDB entry.
+    """
 
     rank: ClassVar[int] = 30
     link: str
     address: IPAddress
     mac: str
+    vtep: IPAddress | None = None
 
     @property
     def identity(self) -> str:
         return f"neighbor {self.link} {self.address}"
 
     def describe(self) -> str:
-        return f"neighbor {self.address} lladdr {self.mac} dev {self.link}"
+        behind = f" dst {self.vtep}" if self.vtep else ""
+        return f"neighbor {self.address} lladdr {self.mac} dev {self.link}{behind}"
 
 
 class Route(Resource, frozen=True, tag="Route", gc=False):
@@ -171,6 +188,55 @@ class Route(Resource, frozen=True, tag="Route", gc=False):
         return f"route {self.prefix} via {self.via} dev {self.link}{source}" + (" onlink" if self.onlink else "")
 
 
+class PolicyRoute(Resource, frozen=True, tag="PolicyRoute", gc=False):
+    """A route for packets that are sent from ``source`` alone, so that clusters with the same pod CIDRs can share a device.
+
+    ``via`` is none where ``link`` is a tunnel with one other end.
+    """
+
+    rank: ClassVar[int] = 40
+    source: IPAddress
+    prefix: IPNetwork
+    link: str
+    via: IPAddress | None = None
+
+    @property
+    def identity(self) -> str:
+        return f"policy-route {self.source} {self.prefix}"
+
+    def describe(self) -> str:
+        via = f" via {self.via}" if self.via else ""
+        return f"policy-route {self.prefix} from {self.source}{via} dev {self.link}"
+
+
+class SourceProfile(Resource, frozen=True, tag="SourceProfile", gc=False):
+    """What virtual servers refer to in order to send from ``address``, on devices that cannot be told an address directly."""
+
+    rank: ClassVar[int] = 50
+    address: IPAddress
+
+    @property
+    def identity(self) -> str:
+        return f"source-profile {self.address}"
+
+    def describe(self) -> str:
+        return self.identity
+
+
+class HealthCheck(msgspec.Struct, frozen=True, gc=False):
+    """How a device asks each member whether it lives: every ``interval`` seconds, each answer within ``timeout``.
+
+    So many ``failures`` in a row take a member out.
+    """
+
+    interval: int = 5
+    timeout: int = 2
+    failures: int = 3
+
+    def __str__(self) -> str:
+        return f"every {self.interval} s, {self.failures} misses of {self.timeout} s"
+
+
 class Member(msgspec.Struct, frozen=True, order=True, gc=False):
     """One pod behind a virtual server. ``weight`` 0 means it drains: open connections stay, new ones go elsewhere."""
 
@@ -187,7 +253,8 @@ class Member(msgspec.Struct, frozen=True, order=True, gc=False):
 class VirtualServer(Resource, frozen=True, tag="VirtualServer"):
     """What a VIP serves on one port: ``members`` sorted; packets to them leave with ``source`` as their sender.
 
-    Without ``source`` the client's own address is kept, and pods must find the way back by themselves.
+    Without ``source`` the client's own address is kept, and pods must find the way back by themselves. Without ``check``
+    the device asks members as it does by default.
     """
 
     rank: ClassVar[int] = 60
@@ -197,6 +264,7 @@ class VirtualServer(Resource, frozen=True, tag="VirtualServer"):
     members: tuple[Member, ...] = ()
     source: IPAddress | None = None
     algorithm: Algorithm = "round-robin"
+    check: HealthCheck | None = None
 
     @property
     def identity(self) -> str:
@@ -205,7 +273,8 @@ class VirtualServer(Resource, frozen=True, tag="VirtualServer"):
     def describe(self) -> str:
         source = f" snat {self.source}" if self.source else ""
         members = ", ".join(str(member) for member in self.members) or "no members"
-        return f"{self.identity} {self.algorithm}{source} -> {members}"
+        check = f" check {self.check}" if self.check else ""
+        return f"{self.identity} {self.algorithm}{source}{check} -> {members}"
 
 
 class VirtualAddress(Resource, frozen=True, tag="VirtualAddress", gc=False):
@@ -228,12 +297,47 @@ class VirtualAddress(Resource, frozen=True, tag="VirtualAddress", gc=False):
         return f"vip {self.address} dev {self.link}" + (" lapses" if self.lapses else "")
 
 
+class Partial(Resource, frozen=True, tag="Partial", gc=False):
+    """Something of ours that is not whole: only observed, never wanted.
+
+    A device may hold one thing of ours as several objects, and lose one of them. ``of`` is the identity of what it is a part
+    of, ``position`` its rank, ``missing`` what lacks, in words. It equals nothing that is wanted: it is made whole, or goes.
+    """
+
+    of: str
+    position: int
+    missing: str
+
+    @property
+    def rank(self) -> int:  # type: ignore[override]
+        return self.position
+
+    @property
+    def identity(self) -> str:
+        return self.of
+
+    def describe(self) -> str:
+        return f"{self.of} without {self.missing}"
+
+
 AnyResource: TypeAlias = (
-    Tunnel | SourceAddress | MssClamp | PortFilter | FdbEntry | Neighbor | Route | VirtualServer | VirtualAddress
+    Tunnel
+    | IpTunnel
+    | SourceAddress
+    | MssClamp
+    | PortFilter
+    | FdbEntry
+    | Neighbor
+    | Route
+    | PolicyRoute
+    | SourceProfile
+    | VirtualServer
+    | VirtualAddress
+    | Partial
 )
 
 
-_ON_A_LINK = (Neighbor, Route, SourceAddress)
+_ON_A_LINK = (Neighbor, Route, PolicyRoute, SourceAddress)
 
 
 def goes_with(resource: AnyResource) -> str | None:
@@ -256,80 +360,3 @@ def overlap(one: IPNetwork, other: IPNetwork) -> bool:
 def endpoint_text(address: IPAddress, port: int) -> str:
     """Return ``address:port`` with IPv6 in brackets (RFC 3986)."""
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
-
-
-def encode_value(value: Any) -> Any:
-    """Spell the types that JSON lacks (``ipaddress`` objects) as text; for ``msgspec`` encoders."""
-    if isinstance(value, (IPv4Address, IPv6Address, IPv4Network, IPv6Network, IPv4Interface, IPv6Interface)):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-def to_builtins(value: Any) -> Any:
-    """Return ``value`` (a resource, change, plan or fact) as plain dicts, lists and strings."""
-    return msgspec.to_builtins(value, enc_hook=encode_value)
-
-
-def to_json(value: Any) -> bytes:
-    """Return what :func:`to_builtins` returns as JSON text, without building it first: of a whole device it is large."""
-    return msgspec.json.encode(value, enc_hook=encode_value)
-
-
-_KINDS: dict[str, type[Resource]] = {
-    kind.__name__: kind
-    for kind in (
-        Tunnel,
-        SourceAddress,
-        MssClamp,
-        PortFilter,
-        FdbEntry,
-        Neighbor,
-        Route,
-        VirtualServer,
-        VirtualAddress,
-    )
-}
-
-
-def _optional_address(value: str | None) -> IPAddress | None:
-    return None if value is None else ip_address(value)
-
-
-def _members(values: list[Mapping[str, Any]]) -> tuple[Member, ...]:
-    return tuple(Member(ip_address(v["address"]), int(v["port"]), int(v.get("weight", 1))) for v in values)
-
-
-_FIELDS: dict[tuple[str, str], Callable[[Any], Any]] = {
-    ("Tunnel", "local"): ip_address,
-    ("SourceAddress", "address"): ip_interface,
-    ("PortFilter", "sources"): lambda values: tuple(ip_address(value) for value in values),
-    ("FdbEntry", "destination"): ip_address,
-    ("Neighbor", "address"): ip_address,
-    ("Route", "prefix"): ip_network,
-    ("Route", "via"): ip_address,
-    ("Route", "source"): _optional_address,
-    ("VirtualServer", "address"): ip_address,
-    ("VirtualServer", "source"): _optional_address,
-    ("VirtualServer", "members"): _members,
-    ("VirtualAddress", "address"): ip_address,
-}
-
-
-def from_builtins(data: Mapping[str, Any]) -> AnyResource:
-    """Return the resource that :func:`to_builtins` spelled as ``data``.
-
-    Raises ``ValueError`` for an unknown kind, a missing field or a value that does not parse.
-    """
-    fields = dict(data)
-    name = fields.pop("kind", None)
-    kind = _KINDS.get(name) if isinstance(name, str) else None
-    if kind is None:
-        raise ValueError(f"no resource is of kind {name!r}")
-    try:
-        values = {
-            field: _FIELDS[name, field](value) if (name, field) in _FIELDS else value
-            for field, value in fields.items()
-        }
-        return kind(**values)  # type: ignore[return-value]
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{name}: {error}") from error

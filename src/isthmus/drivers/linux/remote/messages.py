@@ -14,8 +14,9 @@ import msgspec
 
 from isthmus.drivers.base import Observation, Outcome, ProbeResult, ProbeTarget, Result
 from isthmus.model.facts import DeviceFacts
+from isthmus.model.plain import encode_value
 from isthmus.model.plan import Action, Change
-from isthmus.model.resources import AnyResource, encode_value
+from isthmus.model.resources import AnyResource
 
 API = 1
 """Rises when the two sides would not understand each other any more."""

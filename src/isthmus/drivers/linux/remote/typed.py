@@ -197,6 +197,11 @@ def _struct(model: type[msgspec.Struct]) -> tuple[Any, Build]:
             fields.append((field.name, twin))
         elif field.default_factory is not msgspec.NODEFAULT:
             fields.append((field.name, twin, msgspec.field(default_factory=field.default_factory)))
+        elif isinstance(field.default, msgspec.Struct):
+            assert field.default == type(field.default)(), (
+                f"{model.__name__}.{field.name}: its default has values of its own"
+            )
+            fields.append((field.name, twin, msgspec.field(default_factory=twin)))
         else:
             assert isinstance(field.default, _PLAIN), (
                 f"{model.__name__}.{field.name}: its default is no text, number, ()"
