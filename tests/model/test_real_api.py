@@ -20,6 +20,7 @@ from .kinds.cases import DRIVERS, document
 from .test_schema import GOOD, PLAIN, nodes, root
 
 CLUSTER = {"inCluster": True}
+NETSCALER = {"urls": ["https://192.0.2.10"], "credentials": {"directory": "/etc/adc"}}
 LINK = {"cluster": "east", "devices": ["gw1"]}
 # Each rule in CEL by its message, with an object that breaks it and no other.
 BREAKS: dict[str, dict[str, Any]] = {
@@ -28,6 +29,17 @@ BREAKS: dict[str, dict[str, Any]] = {
     ),
     "clientCertificateFile and clientKeyFile belong together": document(
         "KubeCluster", "a", {"server": {"url": "https://192.0.2.1:6443", "clientCertificateFile": "/etc/client.crt"}}
+    ),
+    "the block netscaler belongs to driver netscaler, which needs it": document(
+        "EdgeDevice", "a", {"driver": "netscaler"}
+    ),
+    "say exactly one of directory and secret in credentials": document(
+        "EdgeDevice", "a", {"driver": "netscaler", "netscaler": NETSCALER | {"credentials": {}}}
+    ),
+    "say at most one of ca, caFile and certificateSha256": document(
+        "EdgeDevice",
+        "a",
+        {"driver": "netscaler", "netscaler": NETSCALER | {"caFile": "/etc/ca.pem", "certificateSha256": "00" * 32}},
     ),
     "ports 4789 and 8472 belong to the cluster's CNI": document(
         "ClusterLink", "a", LINK | {"overlay": {"networks": ["10.1.0.0/24"], "port": 8472}}

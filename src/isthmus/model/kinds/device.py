@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from isthmus.model.kinds.addresses import Address, IPAddress
 from isthmus.model.kinds.duration import Duration
-from isthmus.model.kinds.kind import Column, Kind, Part, Status, Timestamp, Whole, YesNo
+from isthmus.model.kinds.kind import Column, Kind, Part, Status, Timestamp, Whole, YesNo, rule
 from isthmus.model.kinds.names import AbsolutePath, Installation, Interface
+from isthmus.model.kinds.netscaler import NetScalerOptions
 from isthmus.model.kinds.urls import url_parts
 from isthmus.model.kinds.wrong import Wrong, closest
 
@@ -184,6 +185,13 @@ class LinuxOptions(Part):
 class EdgeDeviceSpec(Part):
     """Which driver configures the device, and how boldly."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rule(
+            "has(self.netscaler) == (self.driver == 'netscaler')",
+            "the block netscaler belongs to driver netscaler, which needs it",
+        )
+    )
+
     driver: str = Field(description="The driver that configures the device.", min_length=1, max_length=63)
     tunnel_addresses: tuple[Address, ...] = Field(
         default=(),
@@ -201,6 +209,9 @@ class EdgeDeviceSpec(Part):
     resync: Duration = Field(default=300.0, description="The device is read whole and compared this often.")
     deletes: Deletes = Field(default_factory=Deletes, description="How much may be deleted without consent.")
     linux: LinuxOptions = Field(default_factory=LinuxOptions, description="What only the linux driver understands.")
+    netscaler: NetScalerOptions | None = Field(
+        default=None, description="What only the netscaler driver understands; it needs this block."
+    )
 
     @field_validator("driver")
     @classmethod
@@ -235,6 +246,10 @@ class EdgeDeviceSpec(Part):
     def _fits(self) -> Self:
         if self.driver != "linux" and "linux" in self.model_fields_set:
             raise Wrong(f'is not for driver "{self.driver}"', "remove the block", at=("linux",))
+        if self.driver != "netscaler" and self.netscaler is not None:
+            raise Wrong(f'is not for driver "{self.driver}"', "remove the block", at=("netscaler",))
+        if self.driver == "netscaler" and self.netscaler is None:
+            raise Wrong('is needed by driver "netscaler"', "say at least urls and credentials", at=("netscaler",))
         return self
 
 
