@@ -13,7 +13,7 @@ A bug report becomes a file there. The keys of a case:
 ``slices``      EndpointSlices by namespace/name: service, version, ports, endpoints ("10.1.1.5 n1 terminating")
 ``vips``        claims, address to namespace/name (none: a reservation)
 ``pending``     kinds of cluster ``east`` not read yet; ``suspect`` kinds in doubt, with the reason
-``interfaces``  the device's interfaces: name to {mtu, mac, addresses}
+``interfaces``  the device's interfaces: name to {mtu, mac, addresses}; ``traits`` what it does differently
 ``overlay``     the device's own overlay addresses on link ``lab``, or by link
 ``observed``    what of ours stands on the device; ``for`` names the scopes that wanted it
 ``foreign``     what stands there that is not ours; ``refuses`` what the device cannot have
@@ -29,10 +29,11 @@ from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import pytest
 import yaml
 
-from isthmus.model.facts import DeviceFacts, Endpoint, Interface, ServiceFacts, ServicePort, SliceFacts
+from isthmus.model.facts import DeviceFacts, DeviceTraits, Endpoint, Interface, ServiceFacts, ServicePort, SliceFacts
 from isthmus.model.plain import from_builtins
 from isthmus.model.plan import Scope
 
@@ -44,6 +45,7 @@ _KNOWN = frozenset(line.split("``")[1] for line in (__doc__ or "").splitlines() 
     "linkMeta",
     "suspect",
     "refuses",
+    "traits",
 }
 
 
@@ -92,6 +94,7 @@ def rig_of(case: dict[str, Any]) -> Rig:
                 for name, told in case["interfaces"].items()
             )
         )
+    facts = msgspec.structs.replace(facts, traits=DeviceTraits(**case.get("traits", {})))
     rig = Rig(facts=facts)
     world = rig.world
     rig.kind("KubeCluster", "east", {"inCluster": True, **case.get("cluster", {})})

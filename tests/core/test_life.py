@@ -14,6 +14,7 @@ from collections.abc import Callable
 from ipaddress import ip_address, ip_interface
 from typing import Any, ClassVar
 
+import msgspec
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -22,6 +23,7 @@ from isthmus.core.planner import DevicePlanner
 from isthmus.drivers.base import Outcome
 from isthmus.drivers.memory import Fault, lose_reply, raise_error, refuse
 from isthmus.errors import DeviceUnreachable
+from isthmus.model.facts import DeviceTraits
 from isthmus.model.kinds import vip_name
 from isthmus.model.plan import Plan, Scope
 from isthmus.model.resources import AnyResource
@@ -39,6 +41,11 @@ FOREIGN = (
     "vxlan 1/8472",
     "vip 192.0.2.1",
 )
+APPLIANCES = tuple(
+    DeviceTraits(neighbors, onlink=False, clamps=False, profiles=True, tunnel_mac=mac)
+    for neighbors in ("flooded", "joined")
+    for mac in ("02:aa:00:00:00:01", "02:aa:00:00:00:02")
+)
 NEEDED = {"node": {"nodes"}, "link": {"nodes"}, "service": {"nodes", "services", "endpointslices"}}
 
 
@@ -51,10 +58,17 @@ class Life(RuleBasedStateMachine):
     """One device, one cluster, a link whose path is the subclass's, and now and then a second link by another path."""
 
     path: ClassVar[str] = "direct"
+    traits: ClassVar[tuple[DeviceTraits, ...]] = (DeviceTraits(),)
+    networks: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         super().__init__()
-        self.rig = Rig(self.path, link={"overlay": OVERLAY}, device={"deletes": {"floor": 100000}})
+        self.rig = Rig(
+            self.path,
+            link={"overlay": OVERLAY, "podNetworks": list(self.networks)},
+            device={"deletes": {"floor": 100000}},
+            facts=msgspec.structs.replace(FACTS, traits=self.traits[0]),
+        )
         self.dirty: set[Scope] = set()
         self.whole = True
         self.ordered = False
@@ -129,7 +143,8 @@ class Life(RuleBasedStateMachine):
             "gw",
             {"driver": "memory", "deletes": {"floor": 100000}, "tunnelAddresses": list(tunnel)},
         )
-        self.link("lab", {"path": self.path, "overlay": OVERLAY, "nodeSelector": selector})
+        spec = {"path": self.path, "overlay": OVERLAY, "podNetworks": list(self.networks), "nodeSelector": selector}
+        self.link("lab", spec)
 
     @rule(address=st.sampled_from(((), ("10.200.0.254/24",), ("10.200.0.254/24", "fd99::ffff/64"))))
     def overlay_address(self, address: tuple[str, ...]) -> None:
@@ -200,6 +215,13 @@ class Life(RuleBasedStateMachine):
                 driver.unplant(f"{identity} {family}")
             elif not any(key.startswith("tunnel ") for key in driver.resources):
                 driver.plant(f"{identity} {family}", "somebody's VXLAN")
+
+    @precondition(lambda self: len(self.traits) > 1)
+    @rule(data=st.data())
+    def device_becomes(self, data: st.DataObject) -> None:
+        facts = msgspec.structs.replace(FACTS, traits=data.draw(st.sampled_from(self.traits)))
+        self.rig.driver.facts = facts
+        self.whole = True
 
     @precondition(lambda self: self.rig.driver.resources)
     @rule(data=st.data())
@@ -303,6 +325,7 @@ class Life(RuleBasedStateMachine):
         """Return what a device holds that sees only the present world, told in another order."""
         here, there = self.rig.world, Rig()
         there.now = self.rig.now
+        there.driver.facts = self.rig.driver.facts
         there.driver.foreign.update(self.rig.driver.foreign)
         there.world.devices, there.world.links = dict(here.devices), dict(here.links)
         there.world.device_addresses = dict(here.device_addresses)
@@ -334,9 +357,31 @@ class OverlayLife(Life):
     path = "overlay"
 
 
+class ApplianceLife(Life):
+    """The same on an appliance: neighbors by flooding or with their tunnel end, a MAC of its own that moves, profiles."""
+
+    traits = APPLIANCES
+
+
+class ApplianceFlannelLife(FlannelLife):
+    """An appliance on flannel, which needs flannel's whole network."""
+
+    traits = APPLIANCES
+    networks = ("10.244.0.0/16", "fd00::/24", "192.0.0.0/16")
+
+
+class ApplianceOverlayLife(OverlayLife):
+    """An appliance on our overlay."""
+
+    traits = APPLIANCES
+
+
 TestDirectLife = Life.TestCase
 TestFlannelLife = FlannelLife.TestCase
 TestOverlayLife = OverlayLife.TestCase
+TestApplianceLife = ApplianceLife.TestCase
+TestApplianceFlannelLife = ApplianceFlannelLife.TestCase
+TestApplianceOverlayLife = ApplianceOverlayLife.TestCase
 
 
 def test_the_machine_sees_a_planner_that_forgets() -> None:

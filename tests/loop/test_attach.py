@@ -17,6 +17,7 @@ from isthmus.kube.client import KubeClient
 from isthmus.kube.kinds import KindRef
 from isthmus.loop.cluster import Context, Devices
 from isthmus.loop.duties.attach import Attach
+from isthmus.model.facts import DeviceTraits
 
 KEY = attachment.annotation("lab")
 OVERLAY = {"networks": ["10.200.0.0/29"]}
@@ -73,6 +74,19 @@ def test_each_node_has_its_own_and_keeps_it() -> None:
     assert story.look("n2") == ""
     assert story.look("n6") == "10.200.0.2/29"
     assert not story.duty.waiting
+
+
+def test_the_devices_own_mac_is_what_nodes_are_told_and_follows_it() -> None:
+    """Where nobody can choose a device's MAC its nodes are told its own, and told again when it has another."""
+    story = Story()
+    story.nodes(1)
+    story.look("n1")
+    for mac in ("02:aa:00:00:00:01", "02:aa:00:00:00:02"):
+        facts = story.rig.driver.facts
+        story.rig.driver.facts = msgspec.structs.replace(facts, traits=DeviceTraits(tunnel_mac=mac))
+        assert story.look("n1") == "10.200.0.1/29", "its own place stays"
+        written = story.rig.world.view("east").nodes["n1"].annotations[KEY]
+        assert [peer.mac for peer in attachment.parse(written).peers] == [mac]
 
 
 def test_a_node_that_waits_and_goes_is_forgotten() -> None:

@@ -298,14 +298,15 @@ def _other_way(made: EdgeDevice, device: EdgeDevice | None) -> bool:
 
 
 def _places(facts: DeviceFacts) -> DeviceFacts:
-    """Return the interfaces and subnets that are not ours: what we add ourselves is no news."""
-    return DeviceFacts(
-        tuple(
+    """Return what the device is like, and the interfaces and subnets that are not ours: what we add is no news."""
+    return msgspec.structs.replace(
+        facts,
+        interfaces=tuple(
             msgspec.structs.replace(
                 interface,
                 addresses=tuple(a for a in interface.addresses if a.network.prefixlen < a.max_prefixlen),
             )
             for interface in facts.interfaces
             if not interface.ours
-        )
+        ),
     )

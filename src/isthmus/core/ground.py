@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from isthmus.core.world import ClusterView, World
-from isthmus.model.facts import DeviceFacts, Interface, NodeFacts
+from isthmus.model.facts import DeviceFacts, DeviceTraits, Interface, NodeFacts
 from isthmus.model.kinds import ClusterLink, EdgeDevice
 from isthmus.model.plan import Refusal, Scope
 from isthmus.model.resources import AnyResource, IPAddress, IPInterface, Tunnel
@@ -42,6 +42,11 @@ class Ground:
     def cluster(self) -> ClusterView:
         """Return the facts of the link's cluster."""
         return self.world.view(self.link.spec.cluster)
+
+    @property
+    def traits(self) -> DeviceTraits:
+        """Return what the device does differently from others."""
+        return self.facts.traits
 
     @property
     def link_name(self) -> str:

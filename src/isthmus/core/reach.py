@@ -19,7 +19,7 @@ import msgspec
 from isthmus.core import attachment
 from isthmus.core.desire import path_of
 from isthmus.core.ground import Ground
-from isthmus.core.paths import PATHS
+from isthmus.core.paths import PATHS, flannel
 from isthmus.core.world import ClusterView
 from isthmus.model.facts import NodeFacts, ObjectKey, SliceFacts
 from isthmus.model.resources import IPAddress
@@ -152,6 +152,6 @@ def _address(ground: Ground, path: str, node: NodeFacts, version: int) -> IPAddr
                 return None
             return next((address.ip for address in attached.addresses if address.version == version), None)
         case "flannel":
-            return next((prefix.network_address for prefix in node.pod_cidrs if prefix.version == version), None)
+            return flannel.next_hop(ground, node, version)
         case _:
             return node.address(version)

@@ -23,7 +23,7 @@ from isthmus.core.ground import Desired, Ground
 from isthmus.core.standing import standing
 from isthmus.model.facts import Endpoint, ServiceFacts, ServicePort, SliceFacts
 from isthmus.model.kinds import KubeCluster
-from isthmus.model.resources import AnyResource, IPAddress, Member, VirtualAddress, VirtualServer
+from isthmus.model.resources import AnyResource, IPAddress, Member, SourceProfile, VirtualAddress, VirtualServer
 
 Joined = Callable[[str, int], bool]
 """Whether the pods of a node (by name) are reachable in an IP version."""
@@ -64,7 +64,10 @@ def for_service(
     now: float,
     desired: Desired,
 ) -> None:
-    """Add what ``service`` needs: per address it holds a VIP, per port a virtual server with its members."""
+    """Add what ``service`` needs: per address it holds a VIP, per port a virtual server with its members.
+
+    Where virtual servers name their sender by a profile, that profile, too: Services share it.
+    """
     for problem in service.problems:
         desired.refuse("BadService", f"Service {service.namespace}/{service.name}: {problem}")
     holder = (ground.cluster.name, service.namespace, service.name)
@@ -74,6 +77,8 @@ def for_service(
         if service.ports:
             _answer(ground, address, now, desired)
         sender = source(version)
+        if sender is not None and service.ports and ground.traits.profiles:
+            desired.want(SourceProfile(sender))
         for port in service.ports:
             members = _members(ground, service, port, version, slices, joined, now, desired)
             desired.want(

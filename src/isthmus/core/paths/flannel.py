@@ -4,13 +4,16 @@ A Node object that stands for the device carries flannel's annotations; flanneld
 neighbor and route to the device. The device does the same towards each node, in flannel's own shape (network.md in words:
 permanent neighbor ``podCIDR.0 -> VTEP MAC``, FDB ``MAC -> node IP``, route ``podCIDR via podCIDR.0 onlink``).
 
+A device whose next hops must lie in a subnet of its own (an appliance) has its address with the length of flannel's whole
+network instead, as Citrix's node controller did it: all nodes are on its segment then, and their routes need no ``onlink``.
+
 Sources: flannel's backend/vxlan/vxlan_network.go and pkg/subnet/kube/annotations.go; flannel runs one VXLAN per family.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_address
 from typing import Any
 
 import msgspec
@@ -19,14 +22,17 @@ from isthmus.core.attachment import is_station, mac_for
 from isthmus.core.ground import DEVICE_LABEL, VXLAN_OVERHEAD, Desired, Ground
 from isthmus.model.facts import NodeFacts
 from isthmus.model.resources import (
+    ZERO_MAC,
     FdbEntry,
     IPAddress,
+    IPInterface,
     IPNetwork,
     MssClamp,
     Neighbor,
     Route,
     SourceAddress,
     Tunnel,
+    overlap,
 )
 
 PREFIX = "flannel.alpha.coreos.com/"
@@ -89,7 +95,7 @@ def tunnel(ground: Ground, version: int) -> Tunnel | None:
         vni=flannel.vni,
         port=flannel.port,
         local=local,
-        mac=mac_for("flannel", ground.link_name, ground.device_name, str(version)),
+        mac=ground.traits.tunnel_mac or mac_for("flannel", ground.link_name, ground.device_name, str(version)),
         mtu=interface.mtu - VXLAN_OVERHEAD[version],
         underlay=interface.name,
     )
@@ -114,6 +120,26 @@ def node_annotations(ground: Ground, own: NodeFacts) -> dict[str, str]:
     return values
 
 
+def network(ground: Ground, prefix: IPNetwork) -> IPNetwork | None:
+    """Return the network out of which flannel gave the device ``prefix``, as far as the link's ``podNetworks`` say it."""
+    return next(
+        (
+            one
+            for one in ground.link.spec.pod_networks
+            if one.version == prefix.version and overlap(one, prefix) and one.prefixlen <= prefix.prefixlen
+        ),
+        None,
+    )
+
+
+def own_address(ground: Ground, prefix: IPNetwork) -> IPInterface | None:
+    """Return the device's address on its tunnel, out of ``prefix``; none where its subnet holds all nodes and is unknown."""
+    if ground.traits.onlink:
+        return _interface(prefix.network_address, prefix.max_prefixlen)
+    around = network(ground, prefix)
+    return _interface(_first(prefix, around), around.prefixlen) if around is not None else None
+
+
 def for_link(ground: Ground, desired: Desired) -> None:
     """Add a tunnel per family in which our own Node has a pod CIDR, with flannel's address on it."""
     own = own_node(ground)
@@ -129,41 +155,72 @@ def for_link(ground: Ground, desired: Desired) -> None:
                 "NoTunnelAddress", ground.missing_tunnel_end(), "set spec.tunnelAddresses of the EdgeDevice"
             )
             continue
-        desired.want(end, MssClamp(end.name, end.mtu))
-        desired.want(SourceAddress(ip_interface(prefix.network_address), end.name))
+        address = own_address(ground, prefix)
+        if address is None:
+            desired.refuse(
+                "NoFlannelNetwork",
+                f"{ground.device_name} has its nodes as neighbors in flannel's own network, and no network in "
+                f"spec.podNetworks of ClusterLink {ground.link_name} holds {prefix}, its own part of it",
+                "write the Network of flannel's net-conf.json into spec.podNetworks",
+            )
+            continue
+        desired.want(end)
+        if ground.traits.clamps:
+            desired.want(MssClamp(end.name, end.mtu))
+        desired.want(SourceAddress(address, end.name))
 
 
 def for_node(ground: Ground, node: NodeFacts, desired: Desired) -> None:
-    """Add neighbor, FDB entry and onlink route per pod CIDR, as flanneld itself would for a peer."""
+    """Add what finds the node and a route per pod CIDR, as flanneld itself would for a peer."""
     own = own_node(ground)
     families = {prefix.version for prefix in own.pod_cidrs} if own is not None else set()
-    done: set[int] = set()
+    found: set[int] = set()
     for prefix in node.pod_cidrs:
         if prefix.version not in families:
             if own is not None and own.pod_cidrs:
                 desired.refuse("NoFlannelFamily", f"node {node.name}: {own.name} has no IPv{prefix.version} pod CIDR")
             continue
-        end, peer = tunnel(ground, prefix.version), vtep(node, prefix.version)
-        if end is None:
+        end, peer, own_end = (
+            tunnel(ground, prefix.version),
+            vtep(node, prefix.version),
+            _own_end(ground, prefix.version),
+        )
+        if end is None or own_end is None:
             continue  # the link's own scope says why
         if isinstance(peer, str):
             desired.refuse("NoFlannelVtep", peer, "see whether flannel runs on that node")
             continue
-        if prefix.version not in done:
-            desired.want(FdbEntry(end.name, peer.mac, peer.address))
-            done.add(prefix.version)
-        hop = _hop(node, prefix)
-        if hop == prefix.network_address:
-            desired.want(Neighbor(end.name, hop, peer.mac))
-        desired.want(Route(prefix, hop, end.name, onlink=True))
+        hop = next_hop(ground, node, prefix.version)
+        assert hop is not None, "the node has a pod CIDR of that family"
+        if not ground.traits.onlink and hop not in own_end.network:
+            desired.refuse(
+                "OutsideFlannelNetwork",
+                f"node {node.name}: pod CIDR {prefix} is outside {own_end.network}, in which {ground.device_name} has "
+                "its nodes as neighbors",
+                "see whether spec.podNetworks has flannel's whole Network, and who gave the node that pod CIDR",
+            )
+            continue
+        if prefix.version not in found:
+            _find(ground, end, hop, peer, desired)
+            found.add(prefix.version)
+        desired.want(Route(prefix, hop, end.name, onlink=ground.traits.onlink))
+
+
+def _find(ground: Ground, end: Tunnel, hop: IPAddress, peer: Vtep, desired: Desired) -> None:
+    """Add what the device needs to know to find a node, in the way in which it keeps such things."""
+    match ground.traits.neighbors:
+        case "joined":
+            desired.want(Neighbor(end.name, hop, peer.mac, peer.address))
+        case "flooded":
+            desired.want(FdbEntry(end.name, ZERO_MAC, peer.address))
+        case "static":
+            desired.want(FdbEntry(end.name, peer.mac, peer.address), Neighbor(end.name, hop, peer.mac))
 
 
 def source(ground: Ground, version: int) -> IPAddress | None:
     """Return flannel's own address on the device's tunnel: the first of our Node's pod CIDR."""
-    own = own_node(ground)
-    if own is None:
-        return None
-    return next((prefix.network_address for prefix in own.pod_cidrs if prefix.version == version), None)
+    end = _own_end(ground, version)
+    return end.ip if end is not None else None
 
 
 def mtu(ground: Ground, version: int) -> int | None:
@@ -172,6 +229,32 @@ def mtu(ground: Ground, version: int) -> int | None:
     return end.mtu if end is not None else None
 
 
-def _hop(node: NodeFacts, prefix: IPNetwork) -> IPAddress:
-    # Flannel itself knows one pod CIDR per family and node; further ones go the way of the first.
-    return next(cidr for cidr in node.pod_cidrs if cidr.version == prefix.version).network_address
+def next_hop(ground: Ground, node: NodeFacts, version: int) -> IPAddress | None:
+    """Return the node's own address in flannel's network, to which packets for its pods go, or none without a pod CIDR.
+
+    Flannel itself knows one pod CIDR per family and node; further ones go the way of the first.
+    """
+    prefix = next((cidr for cidr in node.pod_cidrs if cidr.version == version), None)
+    if prefix is None or ground.traits.onlink:
+        return prefix.network_address if prefix is not None else None
+    end = _own_end(ground, version)
+    return _first(prefix, end.network) if end is not None else None
+
+
+def _own_end(ground: Ground, version: int) -> IPInterface | None:
+    own = own_node(ground)
+    prefix = next((one for one in own.pod_cidrs if one.version == version), None) if own is not None else None
+    return own_address(ground, prefix) if prefix is not None else None
+
+
+def _first(prefix: IPNetwork, around: IPNetwork) -> IPAddress:
+    # The first address of the whole network names the network (RFC 919) and is nobody's; the block's next one is the
+    # node's, too: its bridge has it.
+    first = prefix.network_address
+    return first + 1 if first == around.network_address and prefix.num_addresses > 1 else first
+
+
+def _interface(address: IPAddress, length: int) -> IPInterface:
+    if address.version == 4:
+        return IPv4Interface((int(address), length))
+    return IPv6Interface((int(address), length))

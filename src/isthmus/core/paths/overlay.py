@@ -6,11 +6,14 @@ agent realises from its own annotation. Both ends come from the same attachment,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from isthmus.core import attachment
 from isthmus.core.attachment import Attachment, mac_for
 from isthmus.core.ground import VXLAN_OVERHEAD, Desired, Ground
 from isthmus.model.facts import DeviceFacts, NodeFacts
 from isthmus.model.resources import (
+    ZERO_MAC,
     AnyResource,
     FdbEntry,
     IPAddress,
@@ -30,8 +33,8 @@ def tunnel_name(vni: int) -> str:
 
 
 def device_mac(ground: Ground) -> str:
-    """Return the device's MAC on the overlay."""
-    return mac_for("overlay", ground.link_name, ground.device_name)
+    """Return the device's MAC on the overlay: its own where nobody can choose one."""
+    return ground.traits.tunnel_mac or mac_for("overlay", ground.link_name, ground.device_name)
 
 
 def device_tunnel(ground: Ground) -> Tunnel | None:
@@ -65,7 +68,7 @@ def own_addresses(ground: Ground) -> tuple[IPInterface, ...]:
 
 
 def for_link(ground: Ground, desired: Desired) -> None:
-    """Add the tunnel, the device's own addresses on it, and the TCP segment clamp."""
+    """Add the tunnel, the device's own addresses on it, and the TCP segment clamp where the device has such a thing."""
     if ground.link.spec.overlay is None:
         desired.refuse("NoOverlayNetwork", "the link has no spec.overlay", "write spec.overlay.networks")
         return
@@ -77,12 +80,14 @@ def for_link(ground: Ground, desired: Desired) -> None:
     if not addresses:
         desired.refuse("NoOverlayAddress", f"{ground.device_name} has no address on the overlay yet")
         return
-    desired.want(tunnel, MssClamp(tunnel.name, tunnel.mtu))
+    desired.want(tunnel)
+    if ground.traits.clamps:
+        desired.want(MssClamp(tunnel.name, tunnel.mtu))
     desired.want(*(SourceAddress(address, tunnel.name) for address in addresses))
 
 
 def for_node(ground: Ground, node: NodeFacts, desired: Desired) -> None:
-    """Add the node's FDB entry, its neighbors, and a route per pod CIDR via its address on the overlay."""
+    """Add what finds the node on the overlay, and a route per pod CIDR via its address there."""
     overlay = ground.link.spec.overlay
     tunnel = device_tunnel(ground) if overlay is not None and own_addresses(ground) else None
     if tunnel is None or overlay is None:
@@ -110,9 +115,7 @@ def for_node(ground: Ground, node: NodeFacts, desired: Desired) -> None:
             desired.refuse("BadAttachment", f"node {node.name}: {address} is no address for a node of this overlay")
             continue
         hops[address.version] = address.ip
-        desired.want(Neighbor(tunnel.name, address.ip, attached.mac))
-    if hops:
-        desired.want(FdbEntry(tunnel.name, attached.mac, vtep))
+    _find(ground, tunnel, hops, attached.mac, vtep, desired)
     for prefix in node.pod_cidrs:
         hop = hops.get(prefix.version)
         if hop is None and any(network.version == prefix.version for network in overlay.networks):
@@ -126,6 +129,22 @@ def for_node(ground: Ground, node: NodeFacts, desired: Desired) -> None:
             )
             continue
         desired.want(Route(prefix, hop, tunnel.name))
+
+
+def _find(
+    ground: Ground, tunnel: Tunnel, hops: Mapping[int, IPAddress], mac: str, vtep: IPAddress, desired: Desired
+) -> None:
+    """Add what the device needs to know of a node's addresses in ``hops``, in the way in which it keeps such things."""
+    match ground.traits.neighbors:
+        case "joined":
+            desired.want(*(Neighbor(tunnel.name, address, mac, vtep) for address in hops.values()))
+        case "flooded":
+            if hops:
+                desired.want(FdbEntry(tunnel.name, ZERO_MAC, vtep))
+        case "static":
+            if hops:
+                desired.want(FdbEntry(tunnel.name, mac, vtep))
+            desired.want(*(Neighbor(tunnel.name, address, mac) for address in hops.values()))
 
 
 def source(ground: Ground, version: int) -> IPAddress | None:

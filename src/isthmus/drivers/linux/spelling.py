@@ -21,11 +21,15 @@ from isthmus.model.resources import (
     AnyResource,
     FdbEntry,
     IPAddress,
+    IpTunnel,
     MssClamp,
     Neighbor,
+    Partial,
+    PolicyRoute,
     PortFilter,
     Route,
     SourceAddress,
+    SourceProfile,
     Tunnel,
     VirtualAddress,
     VirtualServer,
@@ -68,6 +72,8 @@ def _spell(resource: AnyResource, announce: Sequence[str]) -> AnyResource:
             return _with_mac(resource)
         case Neighbor(link=link):
             _check_link(link)
+            if resource.vtep is not None:
+                raise _Refused("this gateway keeps a neighbor's tunnel end in an FDB entry of its own")
             return _with_mac(resource)
         case VirtualServer():
             return _server(resource)
@@ -86,6 +92,16 @@ def _spell(resource: AnyResource, announce: Sequence[str]) -> AnyResource:
             _check_range("port", port, 1, 65535)
             ordered = tuple(sorted(set(sources), key=by_version))
             return resource if ordered == sources else msgspec.structs.replace(resource, sources=ordered)
+        case PolicyRoute():
+            raise _Refused("this gateway has one routing table for all its sources, and no policy routes")
+        case SourceProfile():
+            raise _Refused(
+                "virtual servers on this gateway name their sender themselves; it has no profiles for that"
+            )
+        case IpTunnel():
+            raise _Refused("this gateway makes no IP-in-IP tunnels")
+        case Partial():
+            raise _Refused("what is not whole is only observed, never wanted")
     return resource
 
 
