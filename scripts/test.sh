@@ -3,8 +3,9 @@
 #
 #   scripts/test.sh [fast|packets|all] [pytest's own arguments...]
 #
-# The fast ones run in two processes, or in as many as WORKERS says (0: in this one, which a debugger wants). One that is done
-# takes over what another has left (worksteal). Packet tests run one after the other: they share a network.
+# Both run in two processes, or in as many as WORKERS says (0: in this one, which a debugger wants). Of the fast ones, a process
+# that is done takes over what another has left (worksteal). Each process that sends packets has a sandbox of its own, so that
+# they share no network, and takes whole files, because the tests of one file may share a lab; they mostly wait.
 #
 # Where the host cannot make the sandbox, the packet tests are skipped and the reason is said; with REQUIRE=netns in the
 # environment that is a failure. Both halves run even if the first one fails.
@@ -17,7 +18,8 @@ readonly PYTHON=.venv/bin/python
 part=${1:-all}
 shift $(($# > 0))
 
-parallel=(-n "${WORKERS:-2}" --dist worksteal)
+readonly WORKERS=${WORKERS:-2}
+readonly SANDBOX=("$PYTHON" -m isthmus.lab.net.sandbox --)
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 failed=0
@@ -27,15 +29,28 @@ export PYTEST_DEBUG_TEMPROOT=$results
 # Run one half and keep its last line, which has the counts. Status 5 of pytest, nothing collected, is a mistake of ours.
 # A few that failed get one more try, alone, and both tries are shown: a machine that stalls for a second fails a test that
 # times packets. What fails twice has failed, and so has a run with more than a few.
+#
+#   run NAME "${inside[@]}" -- "${how[@]}" -- "${which[@]}"
+#
+# inside: what the process that runs tests alone is started by, if anything; how: the options for several of them; which: the rest.
 run() {
-  local name=$1 status=0
+  local name=$1 status=0 inside=() how=()
+  shift
+  while [[ $1 != -- ]]; do inside+=("$1"); shift; done
+  shift
+  while [[ $1 != -- ]]; do how+=("$1"); shift; done
   shift
   printf '\n== %s tests ==\n' "$name"
-  "$@" 2>&1 | tee "$results/$name" || status=$?
+  if ((${#how[@]})); then
+    "$PYTHON" -m pytest "${how[@]}" "$@" 2>&1 | tee "$results/$name" || status=$?
+  else
+    "${inside[@]}" "$PYTHON" -m pytest "$@" 2>&1 | tee "$results/$name" || status=$?
+  fi
   if ((status == 1 && $(grep -cE '^(FAILED|ERROR) ' "$results/$name") <= 4)); then
     status=0
     printf '\n== %s tests: once more, alone, what failed ==\n' "$name"
-    "$@" -n 0 --last-failed --last-failed-no-failures none 2>&1 | tee "$results/$name again" || status=$?
+    "${inside[@]}" "$PYTHON" -m pytest "$@" -n 0 --last-failed --last-failed-no-failures none 2>&1 |
+      tee "$results/$name again" || status=$?
   fi
   if ((status != 0)); then failed=1; fi
 }
@@ -61,13 +76,19 @@ if kubectl=$(scripts/kubectl.sh --no-build 2>/dev/null); then
   export PATH="$results/bin:$PATH"
 fi
 
-case $part in fast | all) run fast "$PYTHON" -m pytest -m "not packets" "${parallel[@]}" "$@" ;; esac
+steal=()
+files=()
+if ((WORKERS > 0)); then
+  steal=(-n "$WORKERS" --dist worksteal)
+  files=(--dist loadfile --tx "$WORKERS*popen//python=${SANDBOX[*]} $PYTHON")
+fi
+case $part in fast | all) run fast -- "${steal[@]}" -- -m "not packets" "$@" ;; esac
 case $part in
   packets | all)
     status=0
-    reason=$("$PYTHON" -m isthmus.lab.net.sandbox -- true 2>&1) || status=$?
+    reason=$("${SANDBOX[@]}" true 2>&1) || status=$?
     if ((status == 0)); then
-      run packets "$PYTHON" -m isthmus.lab.net.sandbox -- "$PYTHON" -m pytest -m packets "$@"
+      run packets "${SANDBOX[@]}" -- "${files[@]}" -- -m packets "$@"
     elif ((status == 125)) && [[ ${REQUIRE:-} != *netns* ]]; then
       printf '\n== packets tests ==\nskipped, no packet was sent: %s\n' "$reason" | tee "$results/packets"
     else
