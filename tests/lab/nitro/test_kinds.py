@@ -85,6 +85,11 @@ CASES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         {"netmask": "255.255.255.0"},
     ),
     "vxlan": ({"id": 5}, "5", {"port": 4789, "type": "VXLAN"}),
+    "vxlan_nsip6_binding": (
+        {"id": 200, "ipaddress": "2001:db8::1/64"},
+        "200?args=ipaddress:2001:db8::1%252F64",
+        {"ipaddress": "2001:db8::1/64"},
+    ),
     "vxlan_nsip_binding": (
         {"id": 200, "ipaddress": "10.1.0.1"},
         "200?args=ipaddress:10.1.0.1",
@@ -126,6 +131,19 @@ async def test_there_and_back(nitro: Nitro, kind: str) -> None:
     reply = await nitro.call("DELETE", kind + ("" if path.startswith("?") else "/") + path)
     assert (reply.line, reply.text) == ("200 OK", DONE)
     assert await nitro.get(listed) == before
+
+
+async def test_interfaces_are_told_with_their_macs(nitro: Nitro) -> None:
+    """Interface is read under its capital letter, one or all, its loopback included; nothing of it can be changed."""
+    reply = await nitro.call("GET", "Interface")
+    assert [(row["id"], row["mac"]) for row in reply.json["Interface"]] == [
+        ("1/1", "02:4e:53:00:00:01"),
+        ("LO/1", "00:00:00:00:00:00"),
+    ]
+    [one] = (await nitro.call("GET", "Interface/1%252F1")).json["Interface"]
+    assert (one["mac"], one["mtu"], one["state"]) == ("02:4e:53:00:00:01", "1500", "ENABLED")
+    assert (await nitro.call("GET", "Interface/9%252F9")).code == 258
+    assert (await nitro.call("PUT", "Interface", {"Interface": {"id": "1/1", "mtu": 9000}})).code == 1240
 
 
 def test_how_bodies_are_written() -> None:

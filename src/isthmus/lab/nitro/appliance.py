@@ -12,8 +12,10 @@ from isthmus.lab.nitro.config import Config, Pair, stamp
 from isthmus.lab.nitro.faults import Faults
 from isthmus.lab.nitro.kinds import Kind, kind, kinds
 from isthmus.lab.nitro.queries import Request
+from isthmus.lab.nitro.rules import Carrier
 from isthmus.lab.nitro.running import Running
 from isthmus.lab.nitro.sessions import LIMIT, Sessions
+from isthmus.lab.nitro.system import Port
 
 Json = dict[str, Any]
 
@@ -44,7 +46,9 @@ class Appliance:
         self.config = Config(running)
         self.faults = Faults()
         self.sessions = Sessions({"nsroot": "nsroot"} if users is None else users, clock, limit=sessions)
+        self.ports: tuple[Port, ...] = (Port("1/1", "02:4e:53:00:00:01"),)
         self.pair: Pair | None = None
+        self.carrier: Carrier | None = None
         self.role_since = clock()
         self._down_until = clock()
 
@@ -85,6 +89,18 @@ class Appliance:
                 self.pair.fail_over()
         else:
             self.config.revert()
+        self._carry()
+
+    async def settle(self) -> None:
+        """Wait until whoever carries packets has done what is configured now; nobody may."""
+        for node in self.pair.nodes if self.pair is not None else (self,):
+            if node.carrier is not None:
+                await node.carrier.settled()
+
+    def _carry(self) -> None:
+        for node in self.pair.nodes if self.pair is not None else (self,):
+            if node.carrier is not None:
+                node.carrier.changed()
 
     def write(self, method: str, path: str, body: Json | None = None, query: str = "") -> None:
         """Do what somebody else asks for, uncounted and past all faults: another writer. Raises Refusal."""
@@ -102,6 +118,7 @@ class Appliance:
         answer = self._change(method, asked, body, on_error)
         if self.running.revision != revision:
             self.config.changed_at = stamp()
+            self._carry()
         if asked.resource in _BALANCING and "LB" not in self.running.features:
             answer.warnings.append("1067 - Feature(s) not enabled [LB]")
         return answer
@@ -126,9 +143,10 @@ class Appliance:
             told = {*of.identity, "type", "state"} if of is not None else set()
             rows = [{n: value for n, value in row.items() if not told or n in told} for row in rows]
         rows = queries.choose(rows, asked)
+        name = system.SPOKEN_KINDS.get(asked.resource, asked.resource)
         if asked.count:
-            return Answer(200, {**DONE, asked.resource: [{"__count": len(rows)}]})
-        return Answer(200, {**DONE, asked.resource: rows} if rows else dict(DONE))
+            return Answer(200, {**DONE, name: [{"__count": len(rows)}]})
+        return Answer(200, {**DONE, name: rows} if rows else dict(DONE))
 
     def _rows(self, asked: Request, token: str) -> list[Json]:
         name, identifier = asked.resource, asked.identifier
@@ -137,6 +155,8 @@ class Appliance:
                 return system.host_name(self.running)
             case "hanode":
                 rows = system.nodes(self)
+            case "interface":
+                rows = system.interfaces(self)
             case "systemsession":
                 rows = self.sessions.show(token)
             case _:

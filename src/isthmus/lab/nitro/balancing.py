@@ -113,8 +113,7 @@ class Members(Rule):
             running.remove(kind("server"), server)
 
     def shown(self, running: Running, row: Row) -> Json:
-        # Members are probed by whoever carries the packets; nobody does so behind an API that is alone.
-        return {"svrstate": "OUT OF SERVICE" if row["state"] == "DISABLED" else "DOWN", "delay": 0}
+        return {"svrstate": member_state(running, row), "delay": 0}
 
 
 class Bindings(Rule):
@@ -183,22 +182,26 @@ class VirtualServers(Rule):
 
     def removed(self, running: Running, row: Row) -> None:
         drop(running, kind(_BOUND), name=row["name"])
-        own = running.row("nsip", row["ipv46"], 0)
-        if own is not None and own.get("_made") and not running.find("lbvserver", ipv46=row["ipv46"]):
-            running.remove(kind("nsip"), own)
+        if running.find("lbvserver", ipv46=row["ipv46"]):
+            return
+        name, key = ("nsip6", f"{row['ipv46']}/128") if ":" in str(row["ipv46"]) else ("nsip", row["ipv46"])
+        own = running.row(name, key, row["td"])
+        if own is not None and own.get("_made"):
+            running.remove(kind(name), own)
 
     def shown(self, running: Running, row: Row) -> Json:
-        groups = running.find(_BOUND, name=row["name"])
-        members = sum(len(running.find(MEMBERS, servicegroupname=group["servicegroupname"])) for group in groups)
-        state = "OUT OF SERVICE" if row["state"] == "DISABLED" else "DOWN"
+        states = server_members(running, row["name"])
+        total, active = len(states), states.count("UP")
+        works = active and "LB" in running.features
+        state = "OUT OF SERVICE" if row["state"] == "DISABLED" else "UP" if works else "DOWN"
         return {
             "type": "ADDRESS",
             "curstate": state,
             "effectivestate": state,
             "status": 1,
-            "health": "0",
-            "totalservices": str(members),
-            "activeservices": "0",
+            "health": str(active * 100 // total if total else 0),
+            "totalservices": str(total),
+            "activeservices": str(active),
             "isgslb": False,
             "thresholdvalue": 0,
         }
@@ -220,17 +223,17 @@ class VirtualServers(Rule):
     @staticmethod
     def _address(running: Running, row: Row) -> None:
         address = str(row["ipv46"])
-        if address == _PORTLESS or ":" in address or running.row("nsip", address, row["td"]) is not None:
+        if address == _PORTLESS:
             return
-        addresses = kind("nsip")
-        made: Row = {
-            "ipaddress": address,
-            "netmask": "255.255.255.255",
-            "type": "VIP",
-            "td": row["td"],
-            "_made": True,
-        }
-        running.put(addresses, {**addresses.defaults(), **made})
+        made: Row = {"type": "VIP", "td": row["td"], "_made": True}
+        if ":" in address:
+            name, made = "nsip6", {**made, "ipv6address": f"{address}/128"}
+            known = any(str(at["ipv6address"]).startswith(f"{address}/") for at in running.table(name).values())
+        else:
+            name, made = "nsip", {**made, "ipaddress": address, "netmask": "255.255.255.255"}
+            known = running.row(name, address, row["td"]) is not None
+        if not known:
+            running.put(kind(name), {**kind(name).defaults(), **made})
 
 
 class Patterns(Rule):
@@ -253,10 +256,35 @@ def _datagram(row: Row) -> bool:
     return str(row["servicetype"]) in ("UDP", "DNS", "RADIUS", "TFTP", "SIP_UDP", "SYSLOGUDP", "DTLS", "QUIC")
 
 
+def member_state(running: Running, row: Row) -> str:
+    """Return the state of one member: OUT OF SERVICE by order, UP where it answers its monitors, else DOWN."""
+    group = running.row("servicegroup", row["servicegroupname"])
+    server = running.row("server", row["servername"])
+    if "DISABLED" in (row["state"], group and group["state"], server and server["state"]):
+        return "OUT OF SERVICE"
+    # Members are probed by whoever carries the packets; nobody does so behind an API that is alone.
+    health = running.health
+    up = health is not None and health.up(row["servicegroupname"], row["servername"], row["port"])
+    return "UP" if up else "DOWN"
+
+
 def group_state(running: Running, name: Value) -> str:
     """Return the effective state of a service group."""
     group = running.row("servicegroup", name)
-    return "DOWN" if group is None or group["state"] == "ENABLED" else "OUT OF SERVICE"
+    if group is not None and group["state"] == "DISABLED":
+        return "OUT OF SERVICE"
+    states = [member_state(running, row) for row in running.find(MEMBERS, servicegroupname=name)]
+    active = states.count("UP")
+    return "DOWN" if not active else "UP" if active == len(states) else "PARTIAL-UP"
+
+
+def server_members(running: Running, name: Value) -> list[str]:
+    """Return the states of all members of a virtual server."""
+    return [
+        member_state(running, row)
+        for group in running.find(_BOUND, name=name)
+        for row in running.find(MEMBERS, servicegroupname=group["servicegroupname"])
+    ]
 
 
 def remove_member(running: Running, row: Row) -> None:

@@ -77,3 +77,5 @@ class Pair:
         self.first_leads = not self.first_leads
         for node in self.nodes:
             node.role_since = node.clock()
+            if node.carrier is not None:
+                node.carrier.changed()

@@ -117,6 +117,8 @@ class Front:
             if asked.resource == "nsconfig" and asked.action == "save":
                 return await self._save()
             answer = device.perform(request.method, asked, body, token=token, on_error=on_error)
+            if request.method != "GET":
+                await device.settle()
         return _respond(answer, asked)
 
     def _login(self, request: web.Request, body: Json) -> web.Response:

@@ -39,6 +39,7 @@ _FORMS = {
     "*.mac": "mac",
     "nsip6.ipv6address": "interface6",
     "route6.network": "interface6",
+    "vxlan_nsip6_binding.ipaddress": "interface6",
     "vxlan_srcip_binding.srcip": "address",
 }
 

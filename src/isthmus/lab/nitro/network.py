@@ -6,13 +6,14 @@ be removed, and a policy route does nothing before ``nspbrs?action=apply``.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, ip_address
+from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_address
 
 from isthmus.lab.nitro.answers import Refusal
 from isthmus.lab.nitro.kinds import Kind, Row, kind
 from isthmus.lab.nitro.rules import Json, Rule, drop, there, together, unused
 from isthmus.lab.nitro.running import Running
 
+_IP6_USERS = (("ipset_nsip6_binding", "ipaddress"), ("netprofile", "srcip"), ("vxlan_srcip_binding", "srcip"))
 _IP_USERS = (
     ("vxlan_nsip_binding", "ipaddress"),
     ("vxlan_srcip_binding", "srcip"),
@@ -29,6 +30,14 @@ def _subnets(running: Running) -> list[IPv4Network]:
         IPv4Interface(f"{row['ipaddress']}/{row['netmask']}").network
         for row in running.table("nsip").values()
         if row["type"] != "VIP"
+    ]
+
+
+def _subnets6(running: Running) -> list[IPv6Network]:
+    return [
+        IPv6Interface(str(row["ipv6address"])).network
+        for row in running.table("nsip6").values()
+        if row.get("type") != "VIP"
     ]
 
 
@@ -64,7 +73,8 @@ class Addresses6(Rule):
 
     def removing(self, running: Running, row: Row) -> None:
         plain = str(IPv6Interface(str(row["ipv6address"])).ip)
-        unused(running, (("ipset_nsip6_binding", "ipaddress"), ("vxlan_srcip_binding", "srcip")), plain)
+        unused(running, _IP6_USERS, plain)
+        unused(running, (("vxlan_nsip6_binding", "ipaddress"),), row["ipv6address"])
         unused(running, (("lbvserver", "ipv46"),), plain, code=2407)
 
 
@@ -136,12 +146,16 @@ class Routes(Rule):
 
 
 class Routes6(Rule):
-    """route6: no host bits."""
+    """route6: no host bits, a gateway on a subnet of the device (or link-local, or in a VXLAN or VLAN that is named)."""
 
     def adding(self, running: Running, kind: Kind, row: Row) -> Row:
         network = IPv6Interface(str(row["network"]))
         if network.ip != network.network.network_address:
             raise Refusal(985, row["network"])
+        gateway = IPv6Address(str(row["gateway"]))
+        placed = gateway.is_link_local or "vxlan" in row or "vlan" in row
+        if not placed and not any(gateway in subnet for subnet in _subnets6(running)):
+            raise Refusal(986, gateway)
         return {**row, "routetype": "STATIC"}
 
 
@@ -162,7 +176,7 @@ class Vxlans(Rule):
         unused(running, _VXLAN_USERS, row["id"])
 
     def removed(self, running: Running, row: Row) -> None:
-        for name in ("vxlan_srcip_binding", "vxlan_nsip_binding"):
+        for name in ("vxlan_srcip_binding", "vxlan_nsip_binding", "vxlan_nsip6_binding"):
             drop(running, kind(name), id=row["id"])
 
 
@@ -190,6 +204,17 @@ class VxlanBindings(Rule):
             given = row.setdefault("netmask", own["netmask"])
             if given != own["netmask"]:
                 raise Refusal(1111, given)
+        return row
+
+
+class VxlanAddresses6(Rule):
+    """vxlan_nsip6_binding: both ends exist; the address is spelled with its prefix, as in nsip6."""
+
+    def adding(self, running: Running, kind: Kind, row: Row) -> Row:
+        if running.row("vxlan", row["id"]) is None:
+            raise Refusal(2614, row["id"])
+        there(running, "nsip6", "ipv6address", row["ipaddress"], said="ipaddress")
+        unused(running, (("vxlan_nsip6_binding", "ipaddress"),), row["ipaddress"], code=2407)
         return row
 
 
@@ -250,7 +275,11 @@ class NetProfiles(Rule):
 
     def adding(self, running: Running, kind: Kind, row: Row) -> Row:
         source = row.get("srcip")
-        if source and not running.find("nsip", ipaddress=source) and not running.find("ipset", name=source):
+        if source and not (
+            running.find("nsip", ipaddress=source)
+            or any(str(other["ipv6address"]).startswith(f"{source}/") for other in running.table("nsip6").values())
+            or running.find("ipset", name=source)
+        ):
             raise Refusal(258, "srcip", source)
         return row
 
@@ -329,6 +358,7 @@ RULES: dict[str, Rule] = {
     "vlan": Vlans(),
     "vlan_nsip_binding": VlanAddresses(),
     "vxlan": Vxlans(),
+    "vxlan_nsip6_binding": VxlanAddresses6(),
     "vxlan_nsip_binding": VxlanBindings("ipaddress", alone=True),
     "vxlan_srcip_binding": VxlanBindings("srcip", alone=False),
 }

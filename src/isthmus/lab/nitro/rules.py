@@ -6,13 +6,23 @@ what is only read back. Rules of the network are in ``network``, of load balanci
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from isthmus.lab.nitro.answers import Refusal
 from isthmus.lab.nitro.kinds import Kind, Row, spoken
 from isthmus.lab.nitro.running import Running
 
 Json = dict[str, Any]
+
+
+class Carrier(Protocol):
+    """Whoever carries packets for a device."""
+
+    def changed(self) -> None:
+        """Hear that the configuration, or the device's role, is another one."""
+
+    async def settled(self) -> None:
+        """Wait until the network is as it is configured now, as far as that takes no packets from elsewhere."""
 
 
 class Rule:

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Protocol
 
 from isthmus.lab.nitro.answers import Refusal
 from isthmus.lab.nitro.kinds import Key, Kind, Row, Value, kinds
@@ -31,6 +32,13 @@ _REFERENCES: dict[str, tuple[str, ...]] = {
 Undo = Callable[[], None]
 
 
+class Health(Protocol):
+    """What whoever carries packets knows of members."""
+
+    def up(self, group: Value, server: Value, port: Value) -> bool:
+        """Say whether a member answers its monitors."""
+
+
 @cache
 def _indexed(name: str) -> tuple[str, ...]:
     kind = kinds()[name]
@@ -49,6 +57,7 @@ class Running:
     applied: dict[str, dict[Key, Row]] = field(default_factory=dict)  # policy routes, as last applied
     revision: int = 0
     journal: list[Undo] | None = None
+    health: Health | None = None  # None where nobody probes
     _index: dict[tuple[str, str], dict[Value, dict[Key, None]]] = field(default_factory=dict)
 
     def copy(self) -> Running:
@@ -60,6 +69,7 @@ class Running:
                 twin.put(kind, row)
         twin.applied = {name: dict(rows) for name, rows in self.applied.items()}
         twin.revision = self.revision
+        twin.health = self.health
         return twin
 
     def table(self, name: str) -> dict[Key, Row]:

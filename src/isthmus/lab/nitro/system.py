@@ -5,6 +5,7 @@ These are read back as objects, not lists, but for the host name and the nodes o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from isthmus.lab.nitro import network
@@ -55,7 +56,42 @@ _LONG = {
     "USeSourceIP": "USIP",
     "UseSubnetIP": "USNIP",
 }
+# How a kind is called in an answer, where that is not its name in lower case.
+SPOKEN_KINDS = {"interface": "Interface"}
 OBJECTS = ("nsversion", "nsfeature", "nsmode", "nsconfig")
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A network interface of the device: its number, MAC and MTU in bytes."""
+
+    ifnum: str
+    mac: str
+    mtu: int = 1500
+
+
+def interfaces(device: Appliance) -> list[Json]:
+    """Return ``Interface``: the ports, and the loopback that every device shows."""
+    of = kind("interface")
+    shown = []
+    for unit, port in enumerate((*device.ports, Port("LO/1", "00:00:00:00:00:00"))):
+        row: Row = {
+            **of.defaults(),
+            "id": port.ifnum,
+            "mtu": port.mtu,
+            "devicename": port.ifnum,
+            "unit": unit,
+            "description": "Netscaler Loopback interface" if port.ifnum == "LO/1" else "NetScaler Virtual Interface",
+            "flags": 0,
+            "actualmtu": port.mtu,
+            "vlan": 1,
+            "mac": port.mac,
+            "state": "ENABLED",
+            "linkstate": 1,
+            "intfstate": 1,
+        }
+        shown.append(of.show(row))
+    return shown
 
 
 def version(device: Appliance) -> Json:
