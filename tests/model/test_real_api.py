@@ -33,7 +33,7 @@ BREAKS: dict[str, dict[str, Any]] = {
     "the block netscaler belongs to driver netscaler, which needs it": document(
         "EdgeDevice", "a", {"driver": "netscaler"}
     ),
-    "say exactly one of directory and secret in credentials": document(
+    "say exactly one of directory, secret and environment in credentials": document(
         "EdgeDevice", "a", {"driver": "netscaler", "netscaler": NETSCALER | {"credentials": {}}}
     ),
     "say at most one of ca, caFile and certificateSha256": document(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from isthmus.drivers.base import Driver
+from isthmus.drivers.external import ExternalDevice
 from isthmus.drivers.linux.driver import LinuxDriver
 from isthmus.drivers.linux.hops import ProbeTiming
 from isthmus.drivers.memory import MemoryDriver
@@ -81,4 +82,9 @@ def _memory(device: EdgeDevice, wiring: Wiring) -> Driver:
     return MemoryDriver(facts=DeviceFacts((Interface("memory0", addresses=addresses),)))
 
 
-DRIVERS: dict[str, DriverFactory] = {"linux": _linux, "memory": _memory}
+def _external(device: EdgeDevice, wiring: Wiring) -> Driver:
+    options = device.spec.external
+    return ExternalDevice(device.spec.tunnel_addresses, options.mac, options.mtu)
+
+
+DRIVERS: dict[str, DriverFactory] = {"external": _external, "linux": _linux, "memory": _memory}

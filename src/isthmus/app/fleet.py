@@ -294,7 +294,14 @@ def _is_this_host(device: EdgeDevice) -> bool:
 
 def _other_way(made: EdgeDevice, device: EdgeDevice | None) -> bool:
     """Say whether the worker made for ``made`` is not the one that ``device`` needs now."""
-    return device is None or (made.spec.driver, made.spec.linux) != (device.spec.driver, device.spec.linux)
+    return device is None or _wired(made) != _wired(device)
+
+
+def _wired(device: EdgeDevice) -> tuple[object, ...]:
+    """Return what a driver is made of."""
+    spec = device.spec
+    ends = spec.tunnel_addresses if spec.driver == "external" else ()
+    return spec.driver, spec.linux, spec.netscaler, spec.external, ends
 
 
 def _places(facts: DeviceFacts) -> DeviceFacts:

@@ -180,6 +180,8 @@ def node_side(attached: Attachment, local: IPAddress, facts: DeviceFacts) -> lis
         *(SourceAddress(address, name) for address in attached.addresses),
     ]
     for peer in attached.peers:
+        # A peer whose MAC nobody knows is found by flooding: its answers to ARP and NDP say the rest.
         resources.append(FdbEntry(name, peer.mac, peer.vtep))
-        resources += [Neighbor(name, address, peer.mac) for address in peer.addresses]
+        if peer.mac != ZERO_MAC:
+            resources += [Neighbor(name, address, peer.mac) for address in peer.addresses]
     return resources

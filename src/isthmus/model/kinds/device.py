@@ -15,7 +15,7 @@ from isthmus.model.kinds.addresses import Address, IPAddress
 from isthmus.model.kinds.duration import Duration
 from isthmus.model.kinds.kind import Column, Kind, Part, Status, Timestamp, Whole, YesNo, rule
 from isthmus.model.kinds.names import AbsolutePath, Installation, Interface
-from isthmus.model.kinds.netscaler import NetScalerOptions
+from isthmus.model.kinds.netscaler import NetScalerOptions, UnicastMac
 from isthmus.model.kinds.urls import url_parts
 from isthmus.model.kinds.wrong import Wrong, closest
 
@@ -27,6 +27,7 @@ __all__ = [
     "EdgeDevice",
     "EdgeDeviceSpec",
     "EdgeDeviceStatus",
+    "ExternalOptions",
     "GatewayAgent",
     "LinuxOptions",
     "MemberProbe",
@@ -182,6 +183,18 @@ class LinuxOptions(Part):
         return value
 
 
+class ExternalOptions(Part):
+    """What only the external driver understands: a device that another program configures, from what we publish."""
+
+    mac: UnicastMac | None = Field(
+        default=None,
+        description="MAC that the device sends from in the overlay; without it, nodes find it by asking.",
+    )
+    mtu: Whole = Field(
+        default=1500, ge=576, le=9216, description="MTU of the interface that the device's tunnel ends on."
+    )
+
+
 class EdgeDeviceSpec(Part):
     """Which driver configures the device, and how boldly."""
 
@@ -211,6 +224,9 @@ class EdgeDeviceSpec(Part):
     linux: LinuxOptions = Field(default_factory=LinuxOptions, description="What only the linux driver understands.")
     netscaler: NetScalerOptions | None = Field(
         default=None, description="What only the netscaler driver understands; it needs this block."
+    )
+    external: ExternalOptions = Field(
+        default_factory=ExternalOptions, description="What only the external driver understands."
     )
 
     @field_validator("driver")
@@ -246,6 +262,12 @@ class EdgeDeviceSpec(Part):
     def _fits(self) -> Self:
         if self.driver != "linux" and "linux" in self.model_fields_set:
             raise Wrong(f'is not for driver "{self.driver}"', "remove the block", at=("linux",))
+        if self.driver != "external" and "external" in self.model_fields_set:
+            raise Wrong(f'is not for driver "{self.driver}"', "remove the block", at=("external",))
+        if self.driver == "external" and not self.tunnel_addresses:
+            raise Wrong(
+                "are all that we know of such a device", "write its end of the overlay", at=("tunnelAddresses",)
+            )
         if self.driver != "netscaler" and self.netscaler is not None:
             raise Wrong(f'is not for driver "{self.driver}"', "remove the block", at=("netscaler",))
         if self.driver == "netscaler" and self.netscaler is None:

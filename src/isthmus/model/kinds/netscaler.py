@@ -18,7 +18,7 @@ from isthmus.model.kinds.names import AbsolutePath, Installation, Name, Namespac
 from isthmus.model.kinds.urls import url_parts
 from isthmus.model.kinds.wrong import Wrong
 
-__all__ = ["Credentials", "MonitorTiming", "Neighbors", "NetScalerOptions", "SecretReference"]
+__all__ = ["Credentials", "EnvironmentReference", "MonitorTiming", "Neighbors", "NetScalerOptions", "SecretReference"]
 
 _FINGERPRINT = r"^[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31}$"
 _MAC = r"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$"
@@ -50,6 +50,21 @@ Fingerprint = Annotated[
 ]
 """The SHA-256 of a certificate in DER; 64 lower-case hex digits once read."""
 
+_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
+
+
+def _variable(value: str) -> str:
+    if not re.fullmatch(_VARIABLE, value):
+        # Not repeated: whoever mistakes this for the place of the password has written the password.
+        raise Wrong("is not the name of an environment variable", "write it like NS_PASSWORD")
+    return value
+
+
+VariableName = Annotated[
+    str, AfterValidator(_variable), WithJsonSchema({"type": "string", "pattern": _VARIABLE, "maxLength": 128})
+]
+"""The name of a variable of the environment."""
+
 UnicastMac = Annotated[
     str, AfterValidator(_mac), WithJsonSchema({"type": "string", "pattern": _MAC, "maxLength": 17})
 ]
@@ -68,12 +83,20 @@ class SecretReference(Part):
     name: Name = Field(description="Name of the Secret.")
 
 
+class EnvironmentReference(Part):
+    """The variables of the controller's own environment that hold the credentials; nothing else ever holds them."""
+
+    username: VariableName = Field(default="NS_USER", description="Variable with the user name.")
+    password: VariableName = Field(default="NS_PASSWORD", description="Variable with the password.")
+
+
 class Credentials(Part):
-    """Who we are on the device: exactly one of directory and secret."""
+    """Who we are on the device: exactly one of directory, secret and environment."""
 
     model_config = ConfigDict(
         json_schema_extra=rule(
-            "has(self.directory) != has(self.secret)", "say exactly one of directory and secret in credentials"
+            "(has(self.directory) ? 1 : 0) + (has(self.secret) ? 1 : 0) + (has(self.environment) ? 1 : 0) == 1",
+            "say exactly one of directory, secret and environment in credentials",
         )
     )
 
@@ -84,13 +107,20 @@ class Credentials(Part):
     secret: SecretReference | None = Field(
         default=None, description="A Secret in the home cluster, read again when the device no longer takes it."
     )
+    environment: EnvironmentReference | None = Field(
+        default=None,
+        description="Variables of the controller's environment, as the old node controller had them; a directory can be "
+        "changed without a restart, they cannot.",
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if self.directory is None and self.secret is None:
-            raise Wrong("does not say where the credentials are", "say one of directory and secret")
-        if self.directory is not None and self.secret is not None:
-            raise Wrong("says directory and secret", "keep one of them")
+        ways = {"directory": self.directory, "secret": self.secret, "environment": self.environment}
+        said = [name for name, value in ways.items() if value is not None]
+        if not said:
+            raise Wrong("does not say where the credentials are", "say one of directory, secret and environment")
+        if len(said) > 1:
+            raise Wrong(f"says {' and '.join(said)}", "keep one of them")
         return self
 
 

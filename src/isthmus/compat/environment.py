@@ -1,0 +1,385 @@
+"""From the older systems' environment to our kinds: one KubeCluster, one EdgeDevice, one ClusterLink.
+
+Three things can be meant, and the variables tell which: an ADC on an overlay of our own (2.x), an ADC as a peer of the
+cluster's own flannel (1.x), or, without any ADC, an overlay to something that somebody else configures (the router).
+
+Two choices are ours. The mark on the ADC is made of the VNID, because that is what is unique on an ADC that several clusters
+share, and two installations of one mark would delete each other's objects. And no Service is programmed: the old controller
+made routes, and whatever programs virtual servers beside it goes on doing so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from isthmus.compat.access import Access, cluster_access
+from isthmus.compat.documents import Wishes, documents
+from isthmus.compat.reading import Reader
+from isthmus.compat.variables import PREFIXES, VARIABLES, hint, is_a_services
+from isthmus.kube.connection import SERVICE_ACCOUNT
+from isthmus.model.kinds import Key, Kind, parse
+from isthmus.model.kinds.check import check
+from isthmus.model.kinds.parse import FieldPath, field_text
+from isthmus.registry.problems import InputWarning, Problem
+
+__all__ = ["Environment", "Mode", "read"]
+
+Mode = Literal["overlay", "flannel", "router"]
+ObjectName = tuple[str, str]
+"""Namespace and name."""
+
+_CNIS = {
+    **{name: name for name in ("flannel", "calico", "canal", "weave", "cilium", "antrea", "kindnet", "kube-router")},
+    "ovn": "ovn-kubernetes",
+    "ovn-kubernetes": "ovn-kubernetes",
+    "openshift-sdn": "openshift-sdn",
+}
+_PLACES: tuple[tuple[str, str, str], ...] = (
+    ("ClusterLink", "spec.overlay.networks", "NETWORK"),
+    ("ClusterLink", "spec.overlay.port", "VXLAN_PORT"),
+    ("ClusterLink", "spec.overlay.vni", "VNID"),
+    ("ClusterLink", "spec.overlay", "TYPE"),
+    ("ClusterLink", "spec.policyRoutes", "CLUSTER_NAME"),
+    ("ClusterLink", "spec.directReturn", "DSR_IP_RANGE"),
+    ("ClusterLink", "spec.podNetworks", "NODE_CNI_CIDR"),
+    ("ClusterLink", "spec.flannel.vni", "NS_VXLAN_ID"),
+    ("ClusterLink", "spec.flannel.port", "K8S_VXLAN_PORT"),
+    ("EdgeDevice", "spec.netscaler.urls", "NS_IP"),
+    ("EdgeDevice", "spec.netscaler.certificateSha256", "NS_CERT_SHA256"),
+    ("EdgeDevice", "spec.netscaler.caFile", "NS_CA_FILE"),
+    ("EdgeDevice", "spec.tunnelAddresses", "REMOTE_VTEPIP"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What the environment says: the objects, where the switch and the export stand, and what is wrong or odd.
+
+    ``switch`` is none where nothing ever was one (the router); ``cni`` is what the user says of the CNI, empty if nothing.
+    """
+
+    mode: Mode
+    objects: Mapping[Key, Kind] = field(default_factory=dict)
+    switch: ObjectName | None = None
+    export: ObjectName = ("kube-system", "kube-chorus-router")
+    cni: str = ""
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def cluster(self) -> str:
+        """Return the name of the one cluster."""
+        return next((name for kind, name in self.objects if kind == "KubeCluster"), "")
+
+    @property
+    def link(self) -> str:
+        """Return the name of the one link."""
+        return next((name for kind, name in self.objects if kind == "ClusterLink"), "")
+
+    @property
+    def device(self) -> str:
+        """Return the name of the one device."""
+        return next((name for kind, name in self.objects if kind == "EdgeDevice"), "")
+
+
+def read(
+    environment: Mapping[str, str],
+    drivers: Collection[str] | None = None,
+    *,
+    service_account: Path = SERVICE_ACCOUNT,
+    home: Path | None = None,
+    mode: Mode | None = None,
+) -> Environment:
+    """Return what ``environment`` says, with everything that is wrong with it at once.
+
+    ``drivers`` are the known ones; ``service_account`` and ``home`` are where a pod's and a person's credentials lie.
+    ``mode`` is what is meant, where the command already says so.
+    """
+    reader = Reader(environment)
+    found = mode or _mode(reader)
+    access = cluster_access(reader, service_account, home or Path.home())
+    wishes = _READ[found](reader)
+    names = _names(reader, found, access)
+    cni = _cni(reader, found)
+    _unused(reader, found)
+    _unknown(reader)
+    objects: dict[Key, Kind] = {}
+    # Also with problems: what our kinds do not take in the rest is told in the same run.
+    for document in documents(names.base, access or Access(None, ""), wishes):
+        _take(reader, document, drivers, objects, found)
+    if not reader.problems:
+        _together(reader, objects)
+    if reader.problems:
+        objects = {}
+    return Environment(
+        found, objects, names.switch, names.export, cni, tuple(reader.problems), tuple(reader.warnings)
+    )
+
+
+def _mode(reader: Reader) -> Mode:
+    if not any(name.startswith("NS_") and name in VARIABLES for name in reader.names()):
+        return "router"
+    return (
+        "flannel" if "NETWORK" not in reader and ("NODE_CNI_CIDR" in reader or "NS_POD_CIDR" in reader) else "overlay"
+    )
+
+
+# --- what each mode needs ---------------------------------------------------------------------------------------
+
+
+def _overlay(reader: Reader) -> Wishes:
+    wishes = Wishes()
+    _device(reader, wishes)
+    for name in ("NODE_CNI_CIDR", "NS_POD_CIDR"):
+        if name in reader:
+            reader.wrong(
+                name,
+                "is of flannel's own overlay (1.x), and NETWORK of an overlay of its own (2.x)",
+                f"remove {name}, or NETWORK",
+            )
+    _own_overlay(reader, wishes, port_names=("VXLAN_PORT",))
+    vtep = "REMOTE_TUNNEL_ENDPOINT" if wishes.encapsulation == "ipip" and "REMOTE_TUNNEL_ENDPOINT" in reader else ""
+    _tunnel_end(reader, wishes, vtep or "REMOTE_VTEPIP")
+    wishes.policy_routes = reader.text("CLUSTER_NAME") is not None
+    wishes.cluster = reader.text("CLUSTER_NAME") or ""
+    return wishes
+
+
+def _router(reader: Reader) -> Wishes:
+    wishes = Wishes(external=True)
+    _own_overlay(reader, wishes, port_names=("VXLAN_PORT", "K8S_VXLAN_PORT"))
+    if wishes.encapsulation == "ipip" and "REMOTE_TUNNEL_ENDPOINT" in reader:
+        _tunnel_end(reader, wishes, "REMOTE_TUNNEL_ENDPOINT")
+    elif (text := reader.needed("REMOTE_VTEPIP", "the nodes' tunnels end there", "192.0.2.50")) is not None:
+        wishes.ends = reader.addresses("REMOTE_VTEPIP", text)
+        _apart(reader, wishes, "REMOTE_VTEPIP")
+    wishes.cluster = reader.text("CLUSTER_NAME") or ""
+    return wishes
+
+
+def _flannel(reader: Reader) -> Wishes:
+    wishes = Wishes(flannel=True)
+    _device(reader, wishes)
+    text = reader.needed("NODE_CNI_CIDR", "it is flannel's network, and the ADC's own mask there", "10.244.0.0/16")
+    wishes.networks = reader.networks("NODE_CNI_CIDR", text) if text else ()
+    _tunnel_end(reader, wishes, "NS_VTEP_IP" if "NS_VTEP_IP" in reader else "REMOTE_VTEPIP")
+    if (mac := reader.text("NS_VTEP_MAC")) is not None:
+        wishes.mac = reader.mac("NS_VTEP_MAC", mac)
+    if (vni := reader.text("NS_VXLAN_ID")) is not None:
+        wishes.vni = reader.number("NS_VXLAN_ID", vni, 1, 16777215)
+    if (port := reader.text("K8S_VXLAN_PORT")) is not None:
+        wishes.port = reader.number("K8S_VXLAN_PORT", port, 1, 65535)
+    if (reader.text("TYPE") or "VXLAN").upper() != "VXLAN":
+        reader.wrong("TYPE", "is not what flannel's own overlay is made of", "remove it, or write VXLAN")
+    wishes.cluster = reader.text("CLUSTER_NAME") or ""
+    if wishes.cluster:
+        reader.odd("CLUSTER_NAME", "only names the cluster here: a peer of flannel has no policy routes")
+    return wishes
+
+
+_READ = {"overlay": _overlay, "flannel": _flannel, "router": _router}
+
+
+def _device(reader: Reader, wishes: Wishes) -> None:
+    text = reader.needed("NS_IP", "it is where the ADC is configured", "192.0.2.10")
+    wishes.hosts = reader.hosts("NS_IP", text) if text else ()
+    protocol = reader.choice("NS_PROTOCOL", reader.text("NS_PROTOCOL") or "https", {"https": "https", "http": "http"})
+    wishes.protocol = protocol or "https"
+    if (port := reader.text("NS_PORT")) is not None:
+        wishes.management_port = reader.number("NS_PORT", port, 1, 65535)
+    _credentials(reader, wishes)
+    if (ca := reader.text("NS_CA_FILE")) is not None:
+        wishes.ca_file = reader.path("NS_CA_FILE", ca)
+    if (fingerprint := reader.text("NS_CERT_SHA256")) is not None:
+        wishes.fingerprint = reader.fingerprint("NS_CERT_SHA256", fingerprint)
+    if "NS_CA_FILE" in reader and "NS_CERT_SHA256" in reader:
+        reader.wrong("NS_CERT_SHA256", "is given besides NS_CA_FILE", "keep one of them")
+    for name in ("NS_CA_FILE", "NS_CERT_SHA256"):
+        if name in reader and wishes.protocol == "http":
+            reader.wrong(name, "has no use with NS_PROTOCOL=http", "remove one of them; https is the default")
+    if wishes.protocol == "http":
+        reader.odd("NS_PROTOCOL", "sends the password in clear: whoever is on the way can read it", "write https")
+
+
+def _credentials(reader: Reader, wishes: Wishes) -> None:
+    directory = reader.text("NS_CREDENTIALS_DIRECTORY")
+    if directory is None:
+        for name in ("NS_USER", "NS_PASSWORD"):
+            reader.needed(name, "without it nobody can log in (or set NS_CREDENTIALS_DIRECTORY)", "... from a Secret")
+        return
+    wishes.credentials = reader.path("NS_CREDENTIALS_DIRECTORY", directory, folder=True)
+    for name in ("NS_USER", "NS_PASSWORD"):
+        if name in reader:
+            reader.wrong(name, "is given besides NS_CREDENTIALS_DIRECTORY", "keep the variables or the directory")
+
+
+def _own_overlay(reader: Reader, wishes: Wishes, *, port_names: tuple[str, ...]) -> None:
+    kind = reader.choice("TYPE", reader.text("TYPE") or "VXLAN", {"VXLAN": "vxlan", "IPIP": "ipip"})
+    wishes.encapsulation = kind or "vxlan"
+    text = reader.needed("NETWORK", "the ADC and every node get an address in it", "192.168.1.0/24")
+    wishes.networks = reader.networks("NETWORK", text) if text else ()
+    ipip = wishes.encapsulation == "ipip"
+    given = [name for name in port_names if name in reader]
+    if len({reader.text(name) for name in given}) > 1:
+        reader.wrong(given[1], f"contradicts {given[0]}={reader.text(given[0])}", "keep one of them")
+    name = given[0] if given else port_names[0]
+    port = (
+        reader.text(name) if given or ipip else reader.needed(name, "the overlay needs a UDP port of its own", "7700")
+    )
+    wishes.port = reader.number(name, port, 1, 65535) if port else None
+    vni = reader.text("VNID") if ipip else reader.needed("VNID", "it tells our overlay from others", "300")
+    wishes.vni = reader.number("VNID", vni, 1, 16777215) if vni else None
+    if ipip and (given or port):
+        reader.odd(name, "is of VXLAN, and TYPE is IPIP", "remove it")
+    if (range_ := reader.text("DSR_IP_RANGE")) is not None:
+        wishes.direct_return = reader.networks("DSR_IP_RANGE", range_)
+        for network in wishes.direct_return:
+            if any(network.version == own.version and network.overlaps(own) for own in wishes.networks):
+                reader.wrong("DSR_IP_RANGE", "overlaps NETWORK", "VIPs lie outside of the overlay")
+
+
+def _tunnel_end(reader: Reader, wishes: Wishes, name: str) -> None:
+    text = reader.text(name)
+    if text is not None:
+        wishes.ends = reader.addresses(name, text)
+    elif wishes.hosts:
+        if len(wishes.hosts) > 1 or any(
+            character.isalpha() for character in wishes.hosts[0].strip("[]").split(":")[0]
+        ):
+            reader.needed(name, "NS_IP is not one address that a tunnel could end on", "192.0.2.50")
+            return
+        name = "NS_IP"
+        wishes.ends = reader.addresses(name, wishes.hosts[0].strip("[]"))
+    _apart(reader, wishes, name)
+
+
+def _apart(reader: Reader, wishes: Wishes, name: str) -> None:
+    for end in wishes.ends:
+        inside = next((network for network in wishes.networks if end in network), None)
+        if inside is not None and not wishes.flannel:
+            reader.wrong(
+                name if name in reader else "REMOTE_VTEPIP",
+                f"{end} lies in the overlay's own network {inside}",
+                "a tunnel cannot end inside of itself: write the device's address outside, or another NETWORK",
+            )
+    if wishes.encapsulation == "ipip" and any(end.version == 6 for end in wishes.ends):
+        reader.wrong(name, "is IPv6, and IPIP carries IPv4 in IPv4 only", "write an IPv4 address, or TYPE=VXLAN")
+
+
+# --- what all modes have ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    base: str
+    switch: ObjectName | None
+    export: ObjectName
+
+
+def _names(reader: Reader, mode: Mode, access: Access | None) -> _Names:
+    namespace = access.namespace if access is not None else "kube-system"
+    said = {
+        variable: reader.name(variable, text)
+        for variable in ("CNC_CONFIGMAP", "CNC_ROUTER_NAME")
+        if (text := reader.text(variable)) is not None
+    }
+    switch, export = said.get("CNC_CONFIGMAP"), said.get("CNC_ROUTER_NAME")
+    if switch is not None and switch == export:
+        reader.wrong(
+            "CNC_ROUTER_NAME", "is the name of the switch, CNC_CONFIGMAP, too", "give each a name of its own"
+        )
+    if mode == "router":
+        export = export or "kube-chorus-router"
+        return _Names(switch or export, (namespace, switch) if switch else None, ("kube-system", export))
+    switch = switch or "citrix-node-controller"
+    return _Names(switch, (namespace, switch), (namespace, export or "kube-cnc-router"))
+
+
+def _cni(reader: Reader, mode: Mode) -> str:
+    said: dict[str, str] = {}
+    for name in ("CNI_TYPE", "K8S_CNI"):
+        text = reader.text(name)
+        if text is not None and (known := reader.choice(name, text, _CNIS)) is not None:
+            said[name] = known
+    if len(set(said.values())) > 1:
+        reader.wrong("K8S_CNI", f"contradicts CNI_TYPE={reader.text('CNI_TYPE')}", "keep one of them")
+    found = next(iter(said.values()), "")
+    if mode == "flannel" and found not in ("", "flannel", "canal"):
+        reader.wrong(
+            next(iter(said)), "is not flannel, and NODE_CNI_CIDR makes the ADC a peer of flannel", "set NETWORK"
+        )
+    return found
+
+
+def _unused(reader: Reader, mode: Mode) -> None:
+    for variable in VARIABLES.values():
+        if variable.name not in reader:
+            continue
+        if variable.says.startswith(("Not used", "1.x. Not used")):
+            if mode == "flannel" or variable.use != "flannel":
+                reader.odd(
+                    variable.name,
+                    variable.says.removeprefix("1.x. ")[:1].lower() + variable.says.removeprefix("1.x. ")[1:-1],
+                    "remove it",
+                )
+        elif mode == "overlay" and variable.use == "flannel" and variable.name not in ("NODE_CNI_CIDR", "K8S_CNI"):
+            reader.odd(
+                variable.name,
+                "is of flannel's own overlay (1.x), and NETWORK says that there is another",
+                "remove it",
+            )
+        elif mode == "flannel" and variable.name in ("VNID", "VXLAN_PORT", "DSR_IP_RANGE", "REMOTE_TUNNEL_ENDPOINT"):
+            reader.odd(variable.name, "is of an overlay of our own, and NODE_CNI_CIDR says flannel's", "remove it")
+
+
+def _unknown(reader: Reader) -> None:
+    for name in sorted(reader.names()):
+        if name.startswith(PREFIXES) and name not in VARIABLES and not is_a_services(name):
+            meant = hint(name)
+            reader.odd(name, "is not known", f"did you mean {meant}?" if meant else "remove it")
+
+
+# --- from documents to kinds ------------------------------------------------------------------------------------
+
+
+def _take(
+    reader: Reader,
+    document: dict[str, Any],
+    drivers: Collection[str] | None,
+    objects: dict[Key, Kind],
+    mode: Mode,
+) -> None:
+    parsed = parse(document, drivers=drivers)
+    if parsed.object is not None:
+        objects[parsed.object.key] = parsed.object
+        return
+    for problem in parsed.problems:
+        name = _variable(reader, document["kind"], problem.path, mode)
+        if name and reader.is_wrong(name):
+            continue  # it is told already, in better words
+        if name:
+            reader.wrong(name, problem.reason, problem.remedy)
+        else:
+            place = f"environment: {document['kind']} {field_text(problem.path)}"
+            reader.problems.append(Problem(place, problem.reason, problem.remedy))
+
+
+def _variable(reader: Reader, kind: str, path: FieldPath, mode: Mode) -> str:
+    """Return the variable that the field at ``path`` comes from, empty if it is one of ours."""
+    text = field_text(path)
+    found = next((name for of, start, name in _PLACES if of == kind and text.startswith(start)), "")
+    others = {
+        "REMOTE_VTEPIP": ("REMOTE_TUNNEL_ENDPOINT", "NS_VTEP_IP", "NS_IP"),
+        "VXLAN_PORT": ("K8S_VXLAN_PORT",) if mode == "router" else (),
+    }
+    return next((name for name in (found, *others.get(found, ())) if name in reader or reader.is_wrong(name)), found)
+
+
+def _together(reader: Reader, objects: Mapping[Key, Kind]) -> None:
+    for found in check(objects.values()).findings:
+        place = f"environment: {'/'.join(found.key)}: {field_text(found.problem.path)}"
+        make, into = (InputWarning, reader.warnings) if found.warning else (Problem, reader.problems)
+        into.append(make(place, found.problem.reason, found.problem.remedy))

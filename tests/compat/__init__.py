@@ -1,0 +1,1 @@
+"""The older systems' inputs and outputs."""
