@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 DIRECTORY = Path(__file__).parents[2] / "cases" / "kinds"
-DRIVERS = frozenset({"linux", "memory", "netscaler"})
+DRIVERS = frozenset({"external", "linux", "memory", "netscaler"})
 
 
 def cases(name: str) -> list[dict[str, Any]]:
