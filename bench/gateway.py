@@ -66,7 +66,7 @@ class Gateway:
     def __init__(self, world: World) -> None:
         self.driver = _Timed("bench")
         self._passed = asyncio.Event()
-        planner = DevicePlanner(world, DEVICE, self.driver.adapt)
+        planner = DevicePlanner(world, DEVICE, self.driver)
         planner.allow_deletes = True
         self.worker = DeviceWorker(planner, self.driver, Forgets(), on_pass=lambda worker, scopes: self._passed.set())
 

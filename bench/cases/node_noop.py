@@ -93,7 +93,7 @@ async def measure() -> list[Row]:
     count = scaled(5000)
     world = empty_world("memory")
     driver = _Counts()
-    planner = DevicePlanner(world, DEVICE, driver.adapt)
+    planner = DevicePlanner(world, DEVICE, driver)
     worker = DeviceWorker(planner, driver, Forgets())
     lines = _Lines()
     session = ClusterSession(

@@ -74,7 +74,7 @@ WRONG: dict[str, tuple[Callable[[str], str], str]] = {
     "an edited time": (lambda text: text.replace("2023-11-14", "2023-11-15"), "was changed since"),
     "an added remark": (lambda text: text.replace("a remark", "all is well"), "was changed since"),
     "no checksum": (lambda text: text.replace('"checksum": "', '"checksun": "'), "was changed since"),
-    "another version": (lambda text: text.replace("plan/1", "plan/9"), 'reads "isthmus-plan/1"'),
+    "another version": (lambda text: text.replace("plan/2", "plan/9"), 'reads "isthmus-plan/2"'),
     "no plans": (_resealed(lambda d: d.pop("plans")), "is no plan of ours"),
     "plans of nothing": (_resealed(lambda d: d.update(plans=3)), "is no plan of ours"),
     "an unknown action": (_resealed(lambda d: _first(d).update(action="burn")), "is no plan of ours"),

@@ -25,7 +25,7 @@ def test_a_plan_in_a_file(where: tuple[str, ...], tmp_path: Path, capsys: pytest
     """A plan with nothing in it is written, read and carried out as nothing; an edited one ends with 1."""
     file = tmp_path / "plan.json"
     assert run("plan", *where, "--out", str(file)) == 0
-    assert json.loads(file.read_text())["format"] == "isthmus-plan/1"
+    assert json.loads(file.read_text())["format"] == "isthmus-plan/2"
     assert run("apply", *where, "--plan", str(file)) == 0
     assert capsys.readouterr().out.endswith("nothing to do\n")
     assert run("apply", *where, "--plan", str(file), "--json") == 0

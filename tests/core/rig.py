@@ -149,7 +149,7 @@ class Rig:
 
     def fresh(self, *, remember: DevicePlanner | None = None) -> DevicePlanner:
         """Return a new planner that has seen the device, as after a restart; it may remember owners from another."""
-        planner = DevicePlanner(self.world, self.device, self.driver.adapt)
+        planner = DevicePlanner(self.world, self.device, self.driver)
         if remember is not None:
             planner.owners.update(remember.owners)
         self.look(planner)

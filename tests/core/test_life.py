@@ -391,7 +391,7 @@ def test_the_machine_sees_a_planner_that_forgets() -> None:
 
     rig.settle()
     rig.put(node("n1", "192.0.2.11", "10.244.1.0/24"))
-    witness = DevicePlanner(rig.world, "gw", rig.driver.adapt)
+    witness = DevicePlanner(rig.world, "gw", rig.driver)
     witness.see({}, {}, FACTS)
     assert rig.planner.keyed([], NOW).changes != witness.full(NOW).changes
     with pytest.raises(AssertionError):

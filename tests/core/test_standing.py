@@ -68,7 +68,7 @@ class Segment:
     def restart(self) -> None:
         """Forget all that the controller has in mind, as a new process does."""
         self.world.sights = type(self.world.sights)()
-        self.planners = {n: DevicePlanner(self.world, n, self.drivers[n].adapt) for n in self.names}
+        self.planners = {n: DevicePlanner(self.world, n, self.drivers[n]) for n in self.names}
 
     def round(self) -> None:
         """Let the controller look at every gateway once, in order, and do what it plans."""

@@ -111,6 +111,8 @@ class ConformanceSuite:
         tunnel = desired["tunnel isth0"]
         assert isinstance(tunnel, Tunnel)
         changed = {**desired, "tunnel isth0": msgspec.structs.replace(tunnel, vni=7002)}
+        assert bench.driver.replaces(tunnel, changed["tunnel isth0"]), "the plan can say so beforehand"
+        assert not bench.driver.replaces(tunnel, msgspec.structs.replace(tunnel, mtu=1400)), "that is done in place"
         results = await converge(bench.driver, changed)
         assert any(outcome.disturbed for outcome in results)
         await settle(bench.driver, changed)

@@ -147,6 +147,9 @@ class SeamDriver:
     def adapt(self, desired: Mapping[str, AnyResource]) -> Adapted:
         return self.gateway.memory.adapt(desired)
 
+    def replaces(self, before: AnyResource, after: AnyResource) -> str:
+        return self.gateway.memory.replaces(before, after)
+
     async def apply(self, changes: Sequence[Change]) -> AsyncIterator[Outcome]:
         epoch = self._epoch()
         for change in changes:

@@ -143,7 +143,7 @@ def _world(moment: Moment) -> World:
 def _settled(world: World, facts: DeviceFacts, foreign: Mapping[str, str], now: float) -> dict[str, AnyResource]:
     """Return what a device that held nothing would hold in the end."""
     device = MemoryDriver(facts=facts, foreign=foreign)
-    planner = DevicePlanner(world, DEVICE, device.adapt)
+    planner = DevicePlanner(world, DEVICE, device)
     for _ in range(5):
         planner.see(dict(device.resources), dict(device.foreign), facts)
         plan = planner.full(now)

@@ -52,7 +52,7 @@ class Bench:
         self.memory = memory or Remembered()
         self.passes: list[set[Scope]] = []
         self.worker = DeviceWorker(
-            DevicePlanner(rig.world, "gw", rig.driver.adapt),
+            DevicePlanner(rig.world, "gw", rig.driver),
             rig.driver,
             self.memory,
             on_pass=lambda worker, scopes: self.passes.append(set(scopes)),

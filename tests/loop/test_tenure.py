@@ -31,7 +31,7 @@ class Turn:
 def _bench(rig: Rig, turn: Turn, memory: Remembered | None = None, **rest: Any) -> Bench:
     bench = Bench(rig, memory)
     bench.worker = DeviceWorker(
-        DevicePlanner(rig.world, "gw", rig.driver.adapt),
+        DevicePlanner(rig.world, "gw", rig.driver),
         rig.driver,
         bench.memory,
         on_pass=lambda worker, scopes: bench.passes.append(set(scopes)),

@@ -133,7 +133,7 @@ class Fleet:
         tenure = self._tenure(name)
         wiring = replace(self._wiring, epoch=lambda: tenure.epoch)
         driver = timed(self._drivers[device.spec.driver](device, wiring), name)
-        planner = CountingPlanner(self._world, name, driver.adapt)
+        planner = CountingPlanner(self._world, name, driver)
         planner.allow_deletes = self._allow_deletes
         worker = DeviceWorker(
             planner,

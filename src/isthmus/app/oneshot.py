@@ -173,7 +173,7 @@ class Oneshot:
     async def _observe(self, kind: EdgeDevice, found: Look) -> None:
         name = kind.name
         driver = self._makers[kind.spec.driver](kind, self._wiring)
-        planner = DevicePlanner(self.world, name, driver.adapt)
+        planner = DevicePlanner(self.world, name, driver)
         try:
             await driver.open()
             self._stack.push_async_callback(driver.close)

@@ -24,7 +24,7 @@ from isthmus.model.plan import Change, Plan, Scope
 
 __all__ = ["FORMAT", "LARGEST", "Reviewed", "differences", "read_plans", "write_plans"]
 
-FORMAT = "isthmus-plan/1"
+FORMAT = "isthmus-plan/2"
 LARGEST = 64 * 1024 * 1024
 _AGAIN = "make it anew with `isthmus plan --out`"
 _ACTIONS = ("create", "update", "delete")
@@ -150,7 +150,8 @@ def _plain(change: Change) -> object:
 def _change(data: Mapping[str, Any]) -> Change:
     before, after = (None if data[side] is None else from_builtins(data[side]) for side in ("before", "after"))
     scopes = tuple(Scope(one["kind"], _text(one["link"]), _text(one["name"])) for one in data["scopes"])
-    change = Change(data["action"], _text(data["identity"]), before, after, scopes, _text(data["adopts"]))
+    said = _text(data["adopts"]), _text(data["replaces"])
+    change = Change(data["action"], _text(data["identity"]), before, after, scopes, *said)
     if change.action not in _ACTIONS or (before is None and after is None) or _plain(change) != data:
         raise ValueError(f"{change.identity!r} is no change")
     _text(change.describe())

@@ -1,4 +1,4 @@
-"""What the planner asks of a device's driver, and no more: how a device spells what is wanted of it."""
+"""What the planner asks of a device's driver, and no more: how it spells a wish, and what it cannot change in place."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 
 from isthmus.model.resources import AnyResource
 
-__all__ = ["Adapt", "Spelled"]
+__all__ = ["Adapt", "Spelled", "Spelling"]
 
 
 class Spelled(Protocol):
@@ -17,6 +17,13 @@ class Spelled(Protocol):
     def resources(self) -> Mapping[str, AnyResource]: ...
     @property
     def refused(self) -> Mapping[str, str]: ...
+
+
+class Spelling(Protocol):
+    """The pure part of a driver."""
+
+    def adapt(self, desired: Mapping[str, AnyResource]) -> Spelled: ...
+    def replaces(self, before: AnyResource, after: AnyResource) -> str: ...
 
 
 Adapt: TypeAlias = Callable[[Mapping[str, AnyResource]], Spelled]

@@ -14,7 +14,9 @@ Per identity there are few cases, and they are all here::
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
 
 from isthmus.core.wishes import Verdict, Wish
 from isthmus.model.plan import Change, Conflict
@@ -45,6 +47,16 @@ def compare(
         # Moved to where a foreign VXLAN is: the device would take ours down and could not bring it up again.
         return Conflict(identity, wanted.describe(), holder, verdict.scopes)
     return Change("update", identity, observed, wanted, verdict.scopes)
+
+
+def in_place(
+    step: Change | Conflict | None, replaces: Callable[[AnyResource, AnyResource], str]
+) -> Change | Conflict | None:
+    """Return ``step``; where the device cannot change the thing where it stands, saying what it is that it cannot change."""
+    if not isinstance(step, Change) or step.before is None or step.after is None:
+        return step
+    what = replaces(step.before, step.after)
+    return msgspec.structs.replace(step, replaces=what) if what else step
 
 
 def holder_of(identity: str, wanted: AnyResource, foreign: Mapping[str, str]) -> str | None:

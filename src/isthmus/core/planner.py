@@ -11,15 +11,15 @@ that moves, all of the link is asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import cache
+from collections.abc import Collection, Iterable, Mapping
 
 from isthmus.core import adopt, guard
-from isthmus.core.adapted import Adapt
+from isthmus.core.adapted import Spelling
 from isthmus.core.desire import desire, grounds, path_of
-from isthmus.core.diff import compare, holder_of, lost, ordered, stands_on
+from isthmus.core.diff import compare, in_place, lost, ordered
 from isthmus.core.drift import answer
 from isthmus.core.findings import DRIFTED, Findings, cannot
+from isthmus.core.footing import Footing
 from isthmus.core.ground import Ground
 from isthmus.core.joined import JoinedNodes
 from isthmus.core.known import Known
@@ -30,13 +30,13 @@ from isthmus.core.unclaimed import Unclaimed
 from isthmus.core.world import World
 from isthmus.model.facts import DeviceFacts
 from isthmus.model.plan import Change, Conflict, Held, Plan, Refusal, Scope
-from isthmus.model.resources import AnyResource, Tunnel, VirtualAddress, VirtualServer
+from isthmus.model.resources import AnyResource, IpTunnel, Tunnel, VirtualAddress
 
 
 class DevicePlanner(Findings):
     """What one device should be, what it is, and the plan between the two."""
 
-    def __init__(self, world: World, device: str, adapt: Adapt) -> None:
+    def __init__(self, world: World, device: str, spelling: Spelling) -> None:
         super().__init__()
         self.world = world
         self.device = device
@@ -53,7 +53,7 @@ class DevicePlanner(Findings):
         self.joined = JoinedNodes(self.wishes)
         self._unclaimed = Unclaimed(world, device)
         self._unsettled: dict[str, frozenset[Scope]] = {}
-        self._adapt = adapt
+        self._spelling = spelling
         self._others: Mapping[str, str] = {}
         self._grounds: dict[str, Ground] = {}
         self._state = self.known.states()
@@ -166,7 +166,7 @@ class DevicePlanner(Findings):
     def spelled(self, identity: str) -> AnyResource | None:
         """Return what is wanted at ``identity`` as the device would read it back, or none."""
         verdict = self.wishes.verdict(identity)
-        return None if verdict is None else self._adapt({identity: verdict.resource}).resources.get(identity)
+        return None if verdict is None else self._spelling.adapt({identity: verdict.resource}).resources.get(identity)
 
     def joined_nodes(self, link: str) -> list[str]:
         """Return the nodes of ``link`` whose pods the device is set to reach, by name."""
@@ -189,7 +189,7 @@ class DevicePlanner(Findings):
         nodes = {scope for scope in scopes if scope.kind == "node"}
         for scope in nodes:
             touched |= self._ask_one(scope, ground.get(scope.link), now)
-        for node in self.joined.update(nodes, touched, self._barred):
+        for node in self.joined.update(nodes, touched, self._footing().barred):
             on_it = ground[node.link].cluster.services_on(node.name) if node.link in ground else ()
             scopes |= {Scope("service", node.link, "/".join(key)) for key in on_it}
         for scope in [scope for scope in scopes if scope.kind == "service"]:
@@ -243,7 +243,7 @@ class DevicePlanner(Findings):
             return self._bases.pop(link.link, None) is not None
         name = path_of(self.world, ground.link)
         path = PATHS[name] if name is not None else None
-        wanted = tuple(self.wishes.of(link).values())
+        wanted, footing = tuple(self.wishes.of(link).values()), self._footing()
         basis = (
             name,
             ground.link,
@@ -252,7 +252,7 @@ class DevicePlanner(Findings):
             self.facts,
             wanted,
             self.refusals.get(link),
-            tuple(self._missing(resource.name) for resource in wanted if isinstance(resource, Tunnel)),
+            tuple(footing.missing(resource.name) for resource in wanted if isinstance(resource, Tunnel | IpTunnel)),
             tuple(path.source(ground, version) for version in (4, 6)) if path is not None else (),
         )
         before, self._bases[link.link] = self._bases.get(link.link), basis
@@ -265,38 +265,18 @@ class DevicePlanner(Findings):
             scope for known in (self.wishes.scopes(), self.refusals) for scope in known if scope.link == link
         }
 
-    def _barred(self, wanted: Mapping[str, AnyResource]) -> Collection[str]:
-        """Return which of ``wanted`` cannot stand: the device has no such thing, or it or its tunnel is somebody else's."""
-        out = set(self._adapt(wanted).refused)
-        missing: dict[str, bool] = {}
-        for identity, resource in wanted.items():
-            if identity in self.observed:
-                continue
-            link = stands_on(resource)
-            if link is not None and link not in missing:
-                missing[link] = self._missing(link) is not None
-            if (link is not None and missing[link]) or holder_of(identity, resource, self._others) is not None:
-                out.add(identity)
-        return out
-
-    def _missing(self, link: str) -> str | None:
-        """Return why our tunnel ``link`` cannot stand, or none: it stands, will stand, or is no tunnel of ours."""
-        identity = f"tunnel {link}"
-        verdict = self.wishes.verdict(identity)
-        if verdict is None or identity in self.observed:
-            return None
-        holder = holder_of(identity, verdict.resource, self._others)
-        return self._adapt({identity: verdict.resource}).refused.get(identity) if holder is None else holder
+    def _footing(self) -> Footing:
+        return Footing(self.wishes, self.observed, self._others, self._spelling.adapt)
 
     # --- comparing ----------------------------------------------------------------------------------------------
 
     def _plan(self, identities: set[str], scopes: set[Scope], now: float) -> Plan:
         verdicts = {identity: self.wishes.verdict(identity) for identity in identities}
         wanted = {identity: verdict.resource for identity, verdict in verdicts.items() if verdict is not None}
-        spelled = self._adapt(wanted)
+        spelled = self._spelling.adapt(wanted)
         changes: list[Change] = []
         waiting: list[Held] = []
-        missing = cache(self._missing)
+        footing = self._footing()
         policy = answer(self.world.devices.get(self.device), repair=self.repair_drift)
         for identity in identities:
             verdict = verdicts[identity]
@@ -317,9 +297,9 @@ class DevicePlanner(Findings):
             lapsing = isinstance(resource, VirtualAddress) and resource.lapses
             drift = None if lapsing else self.left.judge(identity, resource, standing, policy)
             step = compare(identity, verdict, resource, standing, self._others)
-            if standing is not None and self._taken(standing) is not None:
+            if standing is not None and footing.taken(standing) is not None:
                 step = Change("delete", identity, standing, None)
-            step = adopt.step(step, self.foreign, self.adoptions)
+            step = in_place(adopt.step(step, self.foreign, self.adoptions), self._spelling.replaces)
             if drift is not None and not isinstance(step, Conflict):
                 self.drifts[identity] = drift
                 if drift.answer == "alert" and step is not None:
@@ -329,7 +309,7 @@ class DevicePlanner(Findings):
             if isinstance(step, Conflict):
                 conflicts.append(step)
             elif step is not None:
-                why = self._premature(step.resource, missing) if step.action == "create" else None
+                why = footing.premature(step.resource) if step.action == "create" else None
                 if step.action == "delete" and why is None:
                     why = self._unclaimed.why_not(step, self.owners)
                 changes.append(step) if why is None else waiting.append(Held(step, why))
@@ -362,26 +342,6 @@ class DevicePlanner(Findings):
             del self.owners[identity]
         elif left := tuple(scope for scope in scopes if not self.known.ordered(scope)):
             self.owners[identity] = left
-
-    def _premature(self, resource: AnyResource, missing: Callable[[str], str | None]) -> str | None:
-        """Return why ``resource`` must not be made yet although nothing stands in its own place, or none."""
-        link = stands_on(resource)
-        if link is not None and (holder := missing(link)) is not None:
-            return f"there is no {link} to put it on: {holder}"
-        if (holder := self._taken(resource)) is not None:
-            return f"its address is not ours to serve: {holder}"
-        return None
-
-    def _taken(self, resource: AnyResource) -> str | None:
-        """Return whose the address of a virtual server is if it is not ours, or none.
-
-        Else a pool that holds the device's own address would take the packets that are meant for the device. One that
-        stands goes, too: whether the address or the server came first must not matter.
-        """
-        if not isinstance(resource, VirtualServer):
-            return None
-        vip = f"vip {resource.address}"
-        return self._others.get(vip) if vip not in self.observed else None
 
     def _allowed(self, changes: list[Change], now: float) -> tuple[list[Change], list[Held]]:
         knowledge = guard.Knowledge(

@@ -106,6 +106,12 @@ class Driver(Protocol):
     def adapt(self, desired: Mapping[str, AnyResource]) -> Adapted:
         """Return ``desired`` as this device would read it back, and what it refuses by value; pure."""
 
+    def replaces(self, before: AnyResource, after: AnyResource) -> str:
+        """Return what of ``before`` cannot become ``after`` in place, in words (``its VNI``), or an empty text; pure.
+
+        Such a change makes the thing anew, and it is away for a moment: people read so in the plan before it happens.
+        """
+
     def apply(self, changes: Sequence[Change]) -> AsyncIterator[Outcome]:
         """Carry out ``changes`` in order and yield an outcome for each; one bad change hurts itself only."""
 

@@ -145,6 +145,10 @@ class MemoryDriver:
             {identity: reason for identity, reason in self.refuses.items() if identity in desired},
         )
 
+    def replaces(self, before: AnyResource, after: AnyResource) -> str:
+        """Return what of a tunnel cannot change while it stands; everything else can."""
+        return _fixed(before, after) if isinstance(before, Tunnel) and isinstance(after, Tunnel) else ""
+
     async def apply(self, changes: Sequence[Change]) -> AsyncIterator[Outcome]:
         """Carry out ``changes`` in order; planted faults strike here."""
         self._check()
@@ -207,12 +211,9 @@ class MemoryDriver:
             return Outcome(change, "done")
         self._write(change)
         self.resources[identity] = change.after
-        disturbed = (
-            isinstance(standing, Tunnel)
-            and isinstance(change.after, Tunnel)
-            and _fixed_differ(standing, change.after)
-        )
-        if disturbed and isinstance(standing, Tunnel):
+        disturbed = False
+        if isinstance(standing, Tunnel) and isinstance(change.after, Tunnel) and _fixed(standing, change.after):
+            disturbed = True
             self._drop_what_stands_on(standing.name)
         return Outcome(change, "done", disturbed=disturbed)
 
@@ -228,11 +229,12 @@ class MemoryDriver:
         return bool(gone)
 
 
-def _fixed_differ(before: Tunnel, after: Tunnel) -> bool:
-    """Say whether a field differs that a standing VXLAN link cannot change."""
-    return (before.vni, before.port, before.local, before.underlay) != (
-        after.vni,
-        after.port,
-        after.local,
-        after.underlay,
+def _fixed(before: Tunnel, after: Tunnel) -> str:
+    """Return which field differs that a standing VXLAN link cannot change, in words."""
+    fields = (
+        ("its VNI", before.vni != after.vni),
+        ("its port", before.port != after.port),
+        ("its local address", before.local != after.local),
+        ("its underlay", before.underlay != after.underlay),
     )
+    return " and ".join(words for words, differs in fields if differs)

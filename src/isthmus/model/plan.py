@@ -38,6 +38,7 @@ class Change(msgspec.Struct, frozen=True):
     """One step. ``before`` is what stands there (none for a create), ``after`` what should (none for a delete).
 
     ``adopts`` says which foreign thing the step takes over, by somebody's explicit order; empty for every other step.
+    ``replaces`` says what of an update the device cannot change in place: the thing goes for a moment and comes anew.
     """
 
     action: Action
@@ -46,6 +47,7 @@ class Change(msgspec.Struct, frozen=True):
     after: AnyResource | None
     scopes: tuple[Scope, ...] = ()
     adopts: str = ""
+    replaces: str = ""
 
     @property
     def resource(self) -> AnyResource:
@@ -60,7 +62,8 @@ class Change(msgspec.Struct, frozen=True):
         sign = {"create": "+", "update": "~", "delete": "-"}[self.action]
         text = f"{sign} {self.resource.describe()}"
         if self.action == "update" and self.before is not None:
-            text += f"   (was: {self.before.describe()})"
+            replaced = f"; replaced: {self.replaces} cannot be changed in place" if self.replaces else ""
+            text += f"   (was: {self.before.describe()}{replaced})"
         return text
 
 

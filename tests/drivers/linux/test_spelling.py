@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
-from isthmus.drivers.linux.spelling import adapt
+from isthmus.drivers.linux.spelling import adapt, replaces
 from isthmus.model.resources import (
     AnyResource,
     FdbEntry,
@@ -30,6 +30,22 @@ from ..bench import by_identity, everything
 V4, V6 = ip_address("192.0.2.1"), ip_address("2001:db8::1")
 MAC = "02:00:00:00:00:01"
 POD = Member(ip_address("10.0.0.1"), 80)
+
+
+def test_what_the_kernel_cannot_change_in_place_is_said() -> None:
+    """A VXLAN link keeps VNI, port, local address and underlay for life; IPv6 knows an address once per link."""
+    tunnel = Tunnel("isth0", 1, 4789, V4, MAC, 1450)
+    assert replaces(tunnel, Tunnel("isth0", 2, 4790, V4, MAC, 1450)) == "its VNI and its port"
+    assert replaces(tunnel, Tunnel("isth0", 1, 4789, V6, MAC, 1450, "eth0")) == "its local address and its underlay"
+    assert replaces(tunnel, Tunnel("isth0", 1, 4789, V4, "02:00:00:00:00:02", 1400)) == ""
+
+    def moved(before: str, after: str, link: str = "isth0") -> str:
+        return replaces(SourceAddress(ip_interface(before), "isth0"), SourceAddress(ip_interface(after), link))
+
+    assert moved("2001:db8::1/64", "2001:db8::1/60") == "its prefix length"
+    assert moved("2001:db8::1/64", "2001:db8::1/60", "isth1") == moved("10.0.0.1/24", "10.0.0.1/16") == ""
+    route = Route(ip_network("10.0.0.0/24"), V4, "isth0")
+    assert replaces(route, Route(ip_network("10.0.0.0/24"), V4, "eth0")) == ""
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,10 @@ class LinuxDriver:
         self._expected.wanted(adapted.resources)
         return adapted
 
+    def replaces(self, before: AnyResource, after: AnyResource) -> str:
+        """Return what of ``before`` the kernel cannot change into ``after`` while it stands."""
+        return spelling.replaces(before, after)
+
     async def apply(self, changes: Sequence[Change]) -> AsyncIterator[Outcome]:
         """Carry out ``changes`` in order; a failure of the socket leaves the rest unknown."""
         opened = self._opened()

@@ -35,7 +35,7 @@ from isthmus.model.resources import (
     VirtualServer,
 )
 
-__all__ = ["adapt"]
+__all__ = ["adapt", "replaces"]
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _LINK = re.compile(r"[^\s/:\0]{1,15}")
@@ -61,6 +61,23 @@ def adapt(desired: Mapping[str, AnyResource], *, ipv6: bool, announce: Sequence[
         else:
             resources[identity if spelled is resource else spelled.identity] = spelled
     return Adapted(resources, refused)
+
+
+def replaces(before: AnyResource, after: AnyResource) -> str:
+    """Return what of ``before`` the kernel cannot change into ``after`` while it stands, in words, or an empty text."""
+    if isinstance(before, Tunnel) and isinstance(after, Tunnel):
+        fields = (
+            ("its VNI", before.vni != after.vni),
+            ("its port", before.port != after.port),
+            ("its local address", before.local != after.local),
+            ("its underlay", before.underlay != after.underlay),
+        )
+        return " and ".join(words for words, differs in fields if differs)
+    if isinstance(before, SourceAddress) and isinstance(after, SourceAddress):
+        # IPv6 knows an address once per link, whatever its length; two lengths of one IPv4 address stand side by side.
+        moves = before.link != after.link or before.address == after.address or before.address.version == 4
+        return "" if moves else "its prefix length"
+    return ""
 
 
 def _spell(resource: AnyResource, announce: Sequence[str]) -> AnyResource:

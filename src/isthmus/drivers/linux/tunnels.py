@@ -16,6 +16,7 @@ from isthmus.drivers.linux.answers import done, outcome, refused
 from isthmus.drivers.linux.kernel import Kernel, Links
 from isthmus.drivers.linux.links import LinkRow
 from isthmus.drivers.linux.sentences import foreign_link, tunnel_of
+from isthmus.drivers.linux.spelling import replaces
 from isthmus.model.plan import Change
 from isthmus.model.resources import Tunnel
 
@@ -39,7 +40,7 @@ async def apply_tunnel(kernel: Kernel, change: Change) -> Outcome:
     if row is None:
         return await _create(kernel, standing, change, tunnel)
     now = tunnel_of(row, standing)
-    if (now.vni, now.port, now.local, now.underlay) != (tunnel.vni, tunnel.port, tunnel.local, tunnel.underlay):
+    if replaces(now, tunnel):
         [reply] = await kernel.send([links.delete_link(row.ifindex)])
         if reply.errno not in (0, errno.ENODEV):
             return outcome(change, reply)

@@ -170,6 +170,10 @@ class RemoteGateway:
             self._contesting.set()
         return spelling.adapt(desired, ipv6=self._ipv6, announce=self._announce)
 
+    def replaces(self, before: AnyResource, after: AnyResource) -> str:
+        """Return what of ``before`` the gateway's kernel cannot change into ``after`` while it stands."""
+        return spelling.replaces(before, after)
+
     async def apply(self, changes: Sequence[Change]) -> AsyncIterator[Outcome]:
         """Have ``changes`` carried out in order; without an answer, what was not answered is unknown."""
         exchange = self._opened().exchange
