@@ -64,6 +64,10 @@ class ExternalDevice:
         }
         return Adapted({key: value for key, value in desired.items() if key not in refused}, refused)
 
+    def replaces(self, before: AnyResource, after: AnyResource) -> str:
+        """Return nothing: what is said can be said anew at any time."""
+        return ""
+
     async def apply(self, changes: Sequence[Change]) -> AsyncIterator[Outcome]:
         """Take ``changes`` down; nothing is sent to anybody."""
         for change in changes:
