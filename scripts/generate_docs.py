@@ -1,7 +1,8 @@
 """Write docs/reference/ anew from the code, or with ``--check`` say which pages are not what the code says.
 
 Each page is made by one module of ``reference/``, as a function without arguments that returns Markdown. Nothing here knows
-what stands in a page; a page that nobody makes any more is removed.
+what stands in a page; a page that nobody makes any more is removed. The definitions of our kinds in ``deploy/`` are made from
+the same code and therefore here, too.
 """
 
 from __future__ import annotations
@@ -9,9 +10,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import yaml
 from reference import code, commands, failures, figures, kinds, marks, spoken
 
-TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference"
+from isthmus.model.schema import crds
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = ROOT / "docs" / "reference"
+DEFINITIONS = ROOT / "deploy" / "base" / "definitions" / "crds.yaml"
 PAGES = {
     "kinds.md": kinds.page,
     "commands.md": commands.page,
@@ -31,22 +37,28 @@ def pages() -> dict[str, str]:
     return {name: NOTE + make().strip() + "\n" for name, make in PAGES.items()}
 
 
+def definitions() -> str:
+    """Return the CustomResourceDefinitions as `isthmus crds` prints them, with a note above."""
+    note = "# Made from the code by `make docs`, the same as `isthmus crds` prints; edit the code, not this file.\n"
+    return note + yaml.safe_dump_all(crds(), sort_keys=False)
+
+
 def main() -> int:
     """Write or check; return the exit status."""
-    wanted = pages()
-    standing = {path.name: path.read_text("utf-8") for path in TARGET.glob("*.md")}
-    stale = sorted({name for name in wanted.keys() | standing.keys() if wanted.get(name) != standing.get(name)})
+    wanted = {TARGET / name: text for name, text in pages().items()} | {DEFINITIONS: definitions()}
+    standing = {path: path.read_text("utf-8") for path in (*TARGET.glob("*.md"), DEFINITIONS) if path.exists()}
+    stale = sorted({path for path in wanted.keys() | standing.keys() if wanted.get(path) != standing.get(path)})
     if "--check" in sys.argv[1:]:
-        for name in stale:
-            print(f"docs/reference/{name} is not what the code says; run `make docs`", file=sys.stderr)
+        for path in stale:
+            print(f"{path.relative_to(ROOT)} is not what the code says; run `make docs`", file=sys.stderr)
         return 1 if stale else 0
-    TARGET.mkdir(parents=True, exist_ok=True)
-    for name in stale:
-        if name in wanted:
-            (TARGET / name).write_text(wanted[name], "utf-8")
+    for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path in wanted:
+            path.write_text(wanted[path], "utf-8")
         else:
-            (TARGET / name).unlink()
-        print(f"docs/reference/{name} {'written' if name in wanted else 'removed'}")
+            path.unlink()
+        print(f"{path.relative_to(ROOT)} {'written' if path in wanted else 'removed'}")
     return 0
 
 

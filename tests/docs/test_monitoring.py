@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy.manifests import WORKLOADS, documents
 from docs.pages import ROOT
 from isthmus import metrics
 
@@ -66,11 +67,11 @@ def test_every_metric_is_documented() -> None:
     assert named(guide) <= SERIES.keys()
 
 
-@pytest.mark.parametrize("name", ["node-agent.yaml", "controller.yaml"])
+@pytest.mark.parametrize("name", ["base/node-agent", "base/controller"])
 def test_probes_and_scrapes_ask_where_it_listens(name: str) -> None:
     """Liveness, readiness and Prometheus' annotations name the port that --listen has."""
-    for document in yaml.safe_load_all((ROOT / "deploy" / name).read_text("utf-8")):
-        if document is None or document["kind"] not in ("DaemonSet", "Deployment"):
+    for document in documents(name):
+        if document["kind"] not in WORKLOADS:
             continue
         template = document["spec"]["template"]
         (container,) = template["spec"]["containers"]

@@ -7,24 +7,15 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
+from deploy.manifests import PARTS, documents, only
+from deploy.rights import rights
 from docs.pages import ROOT
 from docs.test_examples import check
 
-READING = {"get", "list", "watch"}
-
-
-def manifest(name: str) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all((ROOT / "deploy" / name).read_text("utf-8")))
-
-
-def only(documents: list[dict[str, Any]], kind: str) -> dict[str, Any]:
-    (found,) = (document for document in documents if document["kind"] == kind)
-    return found
+READING = {"list", "watch"}
 
 
 @pytest.fixture(scope="module", params=["isthmus-controller.service", "isthmus-gateway-agent.service"])
@@ -63,31 +54,22 @@ def test_the_unit_gives_two_capabilities(unit: configparser.ConfigParser) -> Non
 
 def test_the_agent_has_net_admin_alone() -> None:
     """The DaemonSet's container drops every capability but NET_ADMIN and cannot gain any."""
-    pod = only(manifest("node-agent.yaml"), "DaemonSet")["spec"]["template"]["spec"]
+    pod = only(documents("base/node-agent"), "DaemonSet")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert pod["hostNetwork"] is True
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["NET_ADMIN"]}
     assert container["securityContext"]["allowPrivilegeEscalation"] is False
-    check("node-agent.yaml", [str(word) for word in container["args"]])
+    check("base/node-agent", [str(word) for word in container["args"]])
 
 
 def test_the_agent_reads_nodes_and_nothing_else() -> None:
     """Its ClusterRole allows reading Nodes only."""
-    role = only(manifest("node-agent.yaml"), "ClusterRole")
-    assert role["rules"] == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]}]
+    role = only(documents("base/node-agent"), "ClusterRole")
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]}]
 
 
-def test_the_controller_writes_only_what_it_owns() -> None:
-    """Its ClusterRole never allows everything, and Services and their endpoints are only read."""
-    rules = only(manifest("controller-access.yaml"), "ClusterRole")["rules"]
-    for rule in rules:
-        assert "*" not in (*rule["apiGroups"], *rule["resources"], *rule["verbs"])
-    for resource in ("services", "endpointslices", "namespaces"):
-        assert {verb for rule in rules if resource in rule["resources"] for verb in rule["verbs"]} == READING
-
-
-def test_the_namespace_is_one() -> None:
-    """Everything namespaced that we install is in one namespace, which the first manifest makes."""
-    documents = [*manifest("controller-access.yaml"), *manifest("node-agent.yaml")]
-    made = only(documents, "Namespace")["metadata"]["name"]
-    assert {document["metadata"].get("namespace", made) for document in documents} == {made}
+def test_services_and_endpoints_are_only_read() -> None:
+    """No rule lets the controller write a Service's or an endpoint slice's own fields, or a namespace."""
+    given = [one for one in rights(documents(*PARTS)) if one.resource in ("services", "endpointslices", "namespaces")]
+    assert {one.verb for one in given if not one.name} == READING
+    assert {(one.verb, one.resource, one.name) for one in given if one.name} == {("get", "namespaces", "kube-system")}

@@ -30,7 +30,7 @@ __all__ = ["EPOCH", "Lease", "lease_document", "never_jumps", "record_of"]
 EPOCH = "isthmus.dev/epoch"
 """Annotation on a Lease: the number of its holder's term, which rises with each acquisition."""
 _WATCH_AGAIN = 30.0
-_ALLOW = "allow it (deploy/rbac.yaml has the rights), or run the one controller there is with --no-leader-election"
+_ALLOW = "allow it (deploy/base/home has the rights), or run the one controller there is with --no-leader-election"
 _PART_OF = {"app.kubernetes.io/part-of": "isthmus"}
 
 

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from deploy.manifests import documents
+from deploy.rights import Right, Use, rights
 from isthmus.lab.kube import status
 from isthmus.loop.duties import standin
 
 from .rig import Place, node, place, service, until
 from .test_shared_devices import sharing
 
-DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
+HOME = ("base/home", "components/share-devices")
+JOINED = ("base/joined", "components/path-overlay", "components/path-flannel")
 FINALIZER = "isthmus.dev/cleanup"
 
 # What is granted and not used here, and why that is no more than it says.
 SPARE = {
-    ("get", "", "nodes", ""): "who may list them may as well get one",
-    ("get", "", "services", ""): "who may list them may as well get one",
-    ("get", "discovery.k8s.io", "endpointslices", ""): "who may list them may as well get one",
     (
         "patch",
         "events.k8s.io",
@@ -32,25 +30,6 @@ SPARE = {
         "",
     ): "a Service's repeated Event is counted; the home cluster's is counted here",
 }
-
-
-@dataclass(frozen=True)
-class Right:
-    """One permission: ``namespace`` and ``name`` are empty where it holds for all."""
-
-    verb: str
-    group: str
-    resource: str
-    name: str = ""
-    namespace: str = ""
-
-    def allows(self, verb: str, group: str, resource: str, namespace: str, name: str) -> bool:
-        """Say whether it allows a request."""
-        return (
-            (verb, group, resource) == (self.verb, self.group, self.resource)
-            and self.namespace in ("", namespace)
-            and self.name in ("", name)
-        )
 
 
 @dataclass
@@ -63,26 +42,12 @@ class Guard:
 
     def check(self, user: str, verb: str, resource: Any, namespace: str, name: str, subresource: str = "") -> None:
         plural = f"{resource.plural}/{subresource}" if subresource else resource.plural
-        found = {right for right in self.rights if right.allows(verb, resource.group, plural, namespace, name)}
+        use = Use(verb, resource.group, plural, namespace, name)
+        found = {right for right in self.rights if right.allows(use)}
         if not found:
             self.refused.append(f"{verb} {resource.group}/{plural} {namespace}/{name}")
             raise status.denied(resource, name, "no rule allows it")
         self.used |= found
-
-
-def rights(*files: str) -> Iterator[Right]:
-    """Yield the rights that manifests give."""
-    for file in files:
-        for document in yaml.safe_load_all((DEPLOY / file).read_text()):
-            if document["kind"] not in ("ClusterRole", "Role"):
-                continue
-            namespace = document["metadata"].get("namespace", "")
-            for rule in document["rules"]:
-                for group in rule["apiGroups"]:
-                    for resource in rule["resources"]:
-                        for verb in rule["verbs"]:
-                            for name in rule.get("resourceNames", [""]):
-                                yield Right(verb, group, resource, name, namespace)
 
 
 @pytest.fixture
@@ -122,8 +87,8 @@ async def test_the_rights_are_enough_and_none_is_idle(tmp_path: Path, hurry: Non
         joined = await stack.enter_async_context(place(tmp_path, streaming_lists=False))
         write_everything(home, joined)
         guards = {}
-        for where, files in ((home, ("rbac.yaml",)), (joined, ("controller-access.yaml",))):
-            guard = guards[where] = Guard(tuple(rights(*files)))
+        for where, folders in ((home, HOME), (joined, JOINED)):
+            guard = guards[where] = Guard(tuple(rights(documents(*folders))))
             where.api.access.check = guard.check  # type: ignore[method-assign]
         async with home.controller(turn=sharing(home, "a")):
             await until(lambda: home.is_so("VirtualIP", "198.51.100.0", "Ready"), what=lambda: guards)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from deploy.manifests import documents
 from isthmus.kube.kubeconfig import load
 from isthmus.model.schema import crds
 from realapi.reaching import Reach, Refused
@@ -22,7 +22,8 @@ from .test_joining import ALL, joined
 A, B = "198.51.100.0", "198.51.100.1"
 FINALIZER = "isthmus.dev/cleanup"
 SYSTEM = "isthmus-system"
-DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
+HOME = ("base/home",)
+JOINED = ("base/joined",)
 Json = dict[str, Any]
 
 
@@ -128,12 +129,12 @@ def accounts(real_home: Place, tmp_path: Path) -> Iterator[Accounts]:
     """Install the manifests as an administrator does; the joined cluster's under another name, to tell the two apart."""
     api: Reach = real_home.api
     made: list[Json] = []
-    for file, name in (("rbac.yaml", "isthmus-controller"), ("controller-access.yaml", "isthmus-joined")):
-        text = (DEPLOY / file).read_text().replace("isthmus-controller", name)
+    for folders, name in ((HOME, "isthmus-controller"), (JOINED, "isthmus-joining")):
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": SYSTEM}}
-        # Of the Secret a token controller would make a token, and there is none.
-        documents = [one for one in (account, *yaml.safe_load_all(text)) if one["kind"] != "Secret"]
-        made += [api.put(document) for document in documents]
+        for document in (account, *documents(*folders)):
+            for subject in document.get("subjects", ()):
+                subject["name"] = name
+            made.append(api.put(document))
 
     def kubeconfig(name: str) -> Path:
         path = f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/{name}/token"
@@ -144,7 +145,7 @@ def accounts(real_home: Place, tmp_path: Path) -> Iterator[Accounts]:
         written.write_text(json.dumps(config))
         return written
 
-    yield Accounts(kubeconfig("isthmus-controller"), kubeconfig("isthmus-joined"))
+    yield Accounts(kubeconfig("isthmus-controller"), kubeconfig("isthmus-joining"))
     for document in made:
         if document["kind"] in ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"):
             api.delete(document["kind"], document["metadata"]["name"], document["metadata"].get("namespace", ""))

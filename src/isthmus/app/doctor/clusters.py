@@ -87,7 +87,7 @@ def judge_cluster(name: str, facts: ClusterFacts) -> Iterator[Answer]:
         yield fail(
             subject,
             f"does not let us {', '.join(facts.forbidden)}",
-            "apply deploy/controller-access.yaml there, or see whose credential this is",
+            "apply deploy/overlays/joined-cluster there, or see whose credential this is",
         )
     else:
         yield ok(subject, "lets us do all that is needed")

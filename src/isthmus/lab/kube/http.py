@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
@@ -142,7 +143,7 @@ class Front:
             await asyncio.sleep(late)
         if failure := self.faults.failure(verb, resource.plural):
             raise failure
-        self.access.check(user, verb, resource, target.namespace, target.name, target.subresource)
+        self.access.check(user, verb, resource, target.namespace, _asked_for(request, target), target.subresource)
         match verb:
             case "watch":
                 return await self._watch(request, target)
@@ -331,3 +332,15 @@ class Front:
             self.objects.delete(resource, record.key[0], record.key[1], None, options)[0] for record in page.records
         ]
         return wire.respond(wire.write_list(resource, deleted, wire.list_meta(self.objects.store.rv, "", None)))
+
+
+_ONE_NAME = re.compile(r"(?:^|,)metadata\.name==?([^,]+)")
+
+
+def _asked_for(request: web.Request, target: Target) -> str:
+    """Return the name that a right must be for: a list or watch of one name, by a field selector, is of that name.
+
+    As k8s.io/apiserver pkg/endpoints/request/requestinfo.go has it.
+    """
+    found = _ONE_NAME.search(request.query.get("fieldSelector", "")) if not target.name else None
+    return found[1] if found is not None else target.name
