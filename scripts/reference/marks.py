@@ -53,6 +53,13 @@ MEANINGS: dict[str, tuple[str, str, str, str]] = {
         "you",
         "Any value is consent to the deletions that the guard holds back on this device. Take it away afterwards.",
     ),
+    "isthmus.dev/export": (
+        "annotation",
+        "ClusterLink",
+        "you",
+        "`namespace/name` of a ConfigMap that describes the link's overlay to whoever builds the other end. It goes when the "
+        "link is deleted; taking the annotation away leaves it.",
+    ),
     "isthmus.dev/device": (
         "label and taint",
         "Node",

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 from isthmus.app.ending import EndingStandIn
 from isthmus.app.fleet import Fleet
+from isthmus.compat.publishing import EXPORT, Publish
 from isthmus.core.allocate import Allocator, holders
 from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL
@@ -32,6 +33,9 @@ _PATIENCE = 15.0
 
 _AGAIN = 2.0
 """Seconds until a cluster that could not be recognised is asked again."""
+
+_BURST = 0.3
+"""Seconds that an export waits: nodes that join together are one write."""
 
 _LONGEST_PAUSE = 60.0
 _HEALTHY = 60.0
@@ -91,6 +95,7 @@ class JoinedCluster:
         self.attach = Attach(context)
         self.choose = Choose(context, self._fleet.probe, self._keep_choice)
         self.service = Service(context, self._allocator, self._claims, self._tell, self._freed)
+        self.export = Publish(self._world, self.name, self.client, self._fleet)
         self.worker = ClusterWorker(
             self.name,
             {
@@ -98,6 +103,7 @@ class JoinedCluster:
                 "standin": EndingStandIn(context, StandIn(context)),
                 "choose": self.choose,
                 "service": self.service,
+                "export": self.export,
             },
         )
         self.session = ClusterSession(
@@ -254,6 +260,8 @@ class JoinedCluster:
 
     def _look_at_links(self, *, standins: bool) -> None:
         for link in self._world.links_of_cluster(self.name):
+            if EXPORT in link.metadata.annotations:
+                self.worker.look("export", [link.name], _BURST)
             if link.spec.path == "auto" and link.name not in self._world.choices:
                 self.worker.look("choose", [link.name])
             if standins and path_of(self._world, link) == "flannel":

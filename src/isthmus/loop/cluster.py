@@ -7,6 +7,7 @@ attach   node               the node's overlay addresses, in its own annotation
 standin  link/device        the Node object that stands for a device to flannel
 choose   link               which path ``auto`` takes, once, with evidence from the devices
 service  namespace/name     the Service's addresses (claims), its status, what it is told
+export   link               the ConfigMap that describes the link's overlay to others
 ======== ================== =======================================================================
 
 A key that fails comes back by itself and holds up no other, also where the failure is a bug of ours. An API that is away
@@ -30,7 +31,7 @@ from isthmus.loop.queue import KeyedQueue
 from isthmus.model.plan import Scope
 from isthmus.telemetry import get_logger, reconciling
 
-KeyKind: TypeAlias = Literal["attach", "standin", "choose", "service"]
+KeyKind: TypeAlias = Literal["attach", "standin", "choose", "service", "export"]
 _AT_ONCE = 16
 
 
