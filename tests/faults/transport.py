@@ -18,17 +18,21 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from faults.api import Api, Json, Refusal
+from faults.api import KINDS, Api, Json, Refusal
 from faults.seam import ANYWHERE, PAUSE, PROCESS, Seam
 from isthmus.errors import KubeError, KubeExpired, KubeUnreachable
 from isthmus.kube.client import KubeClient
 from isthmus.kube.connection import Connection
+from isthmus.kube.kinds import CONFIGMAPS
+from isthmus.kube.publishing import SOURCES
 from isthmus.kube.refusals import refusal
 from isthmus.kube.transport import Ask, Patience
 
 _ENDS = {"k8s.io/initial-events-end": "true"}
 _DELIVERIES = (*ANYWHERE, "cut", "frozen", "merged", "expired", "closed", "garbage")
 _BOOKMARKS = 60.0
+_NOT_THERE = {name for source in SOURCES if source.kind == CONFIGMAPS for name in source.names}
+"""ConfigMaps of CNIs, of which there are none here."""
 
 
 class SimClient(KubeClient):
@@ -56,6 +60,9 @@ class SimTransport:
     async def send(self, ask: Ask, *, timeout: float | None = None) -> bytes:
         """Return the body of the answer; a KubeError for every answer but success."""
         place = _Place(ask)
+        if place.unknown:
+            # No CNI shows itself here. That is said at once and is no point of a plan: what a plan strikes stays as it was.
+            raise refusal(ask.what, 404, _status(404, "NotFound"), retry_after=None, secret=None)
 
         def effect() -> bytes:
             return msgspec.json.encode(self._answered(ask, lambda: self._do(ask, place)))
@@ -309,6 +316,10 @@ class _Place:
         if rest:
             self.kind = rest[0]
             self.name = rest[1] if len(rest) > 1 else ""
+        self.unknown = self.word != "version" and (self.kind not in KINDS or self._nobodys())
+
+    def _nobodys(self) -> bool:
+        return (self.kind, self.namespace) == ("configmaps", "kube-system") and self.name in _NOT_THERE
 
 
 def _line(type: str, raw: bytes) -> bytes:

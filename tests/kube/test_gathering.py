@@ -70,23 +70,22 @@ def forbid(api: KubeApi, *plurals: str) -> None:
 async def test_reads_what_is_there(api: KubeApi, client: KubeClient) -> None:
     """A ConfigMap is found where its DaemonSet is; custom resources that are not defined are no loss."""
     canal(api)
-    found = await gather(client)
-    assert found.unread == ()
+    gathered = await gather(client)
+    found = gathered.published
+    assert (found.unread, gathered.failed) == ((), ())
     assert [one.name for one in found.config_maps] == ["canal-config"]
     decision = decide(found)
     assert (decision.cni, decision.certainty, decision.networks[0].vni) == ("canal", "certain", 5)
-    assert [(node.name, list(map(str, node.pod_cidrs or ()))) for node in decision.nodes] == [
-        ("a", ["10.244.0.0/24"])
-    ]
+    assert found.nodes == (), "there may be thousands, and they are followed anyway"
 
 
 async def test_says_what_it_may_not_read(api: KubeApi, client: KubeClient) -> None:
     """Without the right to DaemonSets the rest is read, and the decision says what is missing."""
     canal(api)
     forbid(api, "daemonsets")
-    found = await gather(client)
-    assert found.daemon_sets == ()
-    assert [one.name for one in found.nodes] == ["a"]
+    gathered = await gather(client)
+    found = gathered.published
+    assert (found.daemon_sets, gathered.failed) == ((), ())
     decision = decide(found)
     assert decision.cni == "unknown"
     assert any(remark.startswith("not read: daemonsets.apps: we may not") for remark in decision.remarks)
@@ -94,7 +93,7 @@ async def test_says_what_it_may_not_read(api: KubeApi, client: KubeClient) -> No
 
 async def test_an_empty_cluster_is_unknown(client: KubeClient) -> None:
     """A cluster that publishes nothing has an unknown CNI, and nothing is missing."""
-    found = await gather(client)
+    found = (await gather(client)).published
     assert (decide(found).cni, found.unread) == ("unknown", ())
 
 
@@ -113,6 +112,8 @@ async def test_a_forbidden_config_map_costs_itself(api: KubeApi, client: KubeCli
             raise status.denied(resource, name, "no rule allows it")
 
     api.access.check = check  # type: ignore[method-assign]
-    found = await gather(client)
+    found = (await gather(client)).published
     assert [one.name for one in found.config_maps] == ["cilium-config"]
-    assert found.unread == ("configmaps net/canal-config: we may not (it would tell modes and ranges)",)
+    assert found.unread == (
+        "configmaps net/canal-config: we may not get it (it would tell modes and ranges); the role lacks that rule",
+    )

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+import pytest
+
 from core.rig import NOW, Rig, drive, node
+from isthmus.core.cni import Certainty, Decision, Finding
 from isthmus.core.ground import Ground
 from isthmus.core.world import Choice
 from isthmus.drivers.base import ProbeResult, ProbeTarget
@@ -92,3 +95,33 @@ def test_a_link_without_devices_chooses_nothing() -> None:
     story.rig.world.links["lab"] = link.model_copy(update={"spec": spec})
     assert story.look() is None
     assert story.paths() == []
+
+
+@pytest.mark.parametrize(
+    ("cni", "certainty", "path"),
+    [
+        (None, "unknown", "flannel"),
+        ("unknown", "unknown", "flannel"),
+        ("flannel", "certain", "flannel"),
+        ("canal", "certain", "flannel"),
+        ("calico", "likely", "flannel"),
+        ("calico", "certain", "overlay"),
+    ],
+)
+def test_leftover_annotations_are_no_flannel(cni: str | None, certainty: Certainty, path: str) -> None:
+    """Where another CNI certainly runs, flannel's annotations on nodes prove nothing; a guess does not count."""
+    story = Story()
+    story.silent = {"gw", "gw2"}
+    annotations = {
+        "flannel.alpha.coreos.com/backend-type": "vxlan",
+        "flannel.alpha.coreos.com/backend-data": '{"VNI":1,"VtepMAC":"02:00:00:00:00:01"}',
+        "flannel.alpha.coreos.com/public-ip": "192.0.2.11",
+    }
+    story.rig.put(node("n1", "192.0.2.11", "10.244.1.0/24", annotations=annotations))
+    if cni is not None:
+        found = (Finding(cni, certainty == "certain", "", ()),)
+        story.rig.world.view("east").homes.decision = Decision(cni, certainty, "", "", found)
+    assert story.look() is None
+    assert story.paths() == [path]
+    if path == "overlay":
+        assert ("flannel", "the CNI of cluster east is calico, so no flanneld answers") in story.kept[0][1].rejected

@@ -12,7 +12,7 @@ from isthmus.compat.publishing import EXPORT, Publish
 from isthmus.core.allocate import Allocator, holders
 from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL
-from isthmus.core.world import WATCHED, Choice, World
+from isthmus.core.world import Choice, World
 from isthmus.errors import IsthmusError
 from isthmus.kube.client import KubeClient
 from isthmus.kube.events import EventWriter, Regarding
@@ -23,9 +23,12 @@ from isthmus.loop.duties.attach import Attach
 from isthmus.loop.duties.choose import Choose
 from isthmus.loop.duties.service import Claims, Service
 from isthmus.loop.duties.standin import StandIn
+from isthmus.loop.homes import HomeSession
+from isthmus.loop.network import NetworkReader
 from isthmus.loop.session import ClusterSession, Heard
 from isthmus.model.facts import ServiceFacts
 from isthmus.model.kinds import ACCEPT_ANSWER
+from isthmus.model.plan import Scope
 from isthmus.telemetry import get_logger
 
 _PATIENCE = 15.0
@@ -90,6 +93,8 @@ class JoinedCluster:
 
     def _make(self) -> None:
         """Make the parts that follow the cluster and write into it, with nothing in them."""
+        self._homes_known = False
+        self._node_count = 0
         self._events = EventWriter(self.client)
         context = Context(self.name, self._world, self.client, self._fleet, self._touch, time.time)
         self.attach = Attach(context)
@@ -105,6 +110,15 @@ class JoinedCluster:
                 "service": self.service,
                 "export": self.export,
             },
+        )
+        self._network = NetworkReader(self.name, self.client, self._world, decided=self._homes_moved)
+        self.homes = HomeSession(
+            self.name,
+            self.client,
+            self._world,
+            moved=self._homes_moved,
+            accepts=self._accepts,
+            stands=lambda: self._fleet.stands(self.name, "nodes"),
         )
         self.session = ClusterSession(
             self.name,
@@ -147,7 +161,7 @@ class JoinedCluster:
                 self.trouble = f"internal error: {_first(error)!r}; tried again in {pause:.0f} s"
                 self._log.error("following the cluster crashed", again_in=pause, exc_info=error)
                 await asyncio.sleep(pause)
-            self._world.view(self.name).pending.update(WATCHED)  # what was heard stays, unconfirmed
+            self._world.view(self.name).unconfirm()
             self._make()
 
     async def _follow(self) -> None:
@@ -157,6 +171,8 @@ class JoinedCluster:
                 group.create_task(self.session.run())
                 group.create_task(self._write())
                 group.create_task(self._ask_version())
+                group.create_task(self._network.run())
+                group.create_task(self.homes.run())
                 group.create_task(self._wait_no_longer())
 
     async def _write(self) -> None:
@@ -206,7 +222,7 @@ class JoinedCluster:
 
     def failing(self) -> str | None:
         """Return why the cluster cannot be followed now, or none."""
-        return self.trouble or self.session.failing()
+        return self.trouble or self.session.failing() or self.homes.failing()
 
     async def _ask_version(self) -> None:
         while not self.version:
@@ -225,6 +241,9 @@ class JoinedCluster:
                 for name in names:
                     self.attach.learn(name, nodes.get(name))
                 freed = any(name not in nodes for name in names)
+                if len(nodes) != self._node_count:
+                    self._node_count = len(nodes)
+                    self._network.stir()
                 self.worker.look("attach", [*names, *(self.attach.left_out() if freed else ())])
                 self._look_at_links(standins=any(self._stands_in(name) for name in names))
             case "services":
@@ -238,6 +257,16 @@ class JoinedCluster:
             self._passes = {name: worker.status.passes for name, worker in self._workers().items()}
         self.look_at_everything()
         self._fleet.look_at_everything(self._workers())
+
+    def _homes_moved(self, scopes: set[Scope]) -> None:
+        """Take the news that another CNI was found, or that pods are elsewhere now."""
+        known = not self._world.view(self.name).pending & {"network", "pods"}
+        if known != self._homes_known:
+            self._homes_known = known
+            if known:
+                self._read("pods")
+        self._look_at_links(standins=False)
+        self._fleet.touch(scopes)
 
     def _accepts(self) -> bool:
         """Say whether a person wants the cluster's present answer believed, doubtful as it is."""
@@ -254,6 +283,7 @@ class JoinedCluster:
         """Have every node, link and Service of the cluster looked at again, Services by age."""
         if self._accepts():
             self.session.accept()
+            self.homes.accept()
         self.worker.look("attach", sorted(self._world.view(self.name).nodes))
         self._look_at_links(standins=True)
         self._look_at_services(["/".join(holder[1:]) for holder in holders(self._world, self.name)])

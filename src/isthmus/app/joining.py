@@ -15,7 +15,7 @@ from isthmus.app.joined import JoinedCluster
 from isthmus.app.memory import SmallMemory
 from isthmus.app.tenure import Alone
 from isthmus.core.allocate import Allocator
-from isthmus.core.world import WATCHED, Choice, Holder, World
+from isthmus.core.world import Choice, Holder, World
 from isthmus.errors import IsthmusError
 from isthmus.loop.duties.service import Claims
 from isthmus.model.kinds import KubeCluster
@@ -79,7 +79,7 @@ class Joining:
 
     async def _let_go(self, name: str) -> None:
         await self.clusters.pop(name).stop()
-        self._world.view(name).pending.update(WATCHED)  # its facts stay, unconfirmed
+        self._world.view(name).unconfirm()
 
     async def _join(self, name: str, kind: KubeCluster) -> None:
         client = clusters.client(kind, lambda kind, name: self._turn.holds())

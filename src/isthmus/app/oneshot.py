@@ -27,7 +27,7 @@ from isthmus.drivers.base import Driver
 from isthmus.errors import InputError, IsthmusError
 from isthmus.kube.identity import cluster_uid
 from isthmus.loop.session import PROJECTIONS
-from isthmus.loop.snapshot import list_facts
+from isthmus.loop.snapshot import list_facts, read_network
 from isthmus.model.kinds import ClusterLink, EdgeDevice, Kind, KubeCluster
 from isthmus.model.plan import Plan
 from isthmus.registry.orders import read_orders
@@ -167,6 +167,9 @@ class Oneshot:
                     for key, facts in (await list_facts(client, projection)).items():
                         self.world.put(name, plural, key, facts)
                     view.pending.discard(plural)
+                await read_network(client, self.world, name)
+            if (doubt := view.doubt("network", "pods")) is not None:
+                self.notes.append(f"{doubt}; what stands for its nodes and Services stays")
         except IsthmusError as error:
             self._miss("KubeCluster", name, f"cannot be read ({error}); nothing of it is planned or deleted")
 

@@ -17,7 +17,7 @@ from isthmus.app.probing import Probing, Report
 from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL
 from isthmus.core.standing import roles
-from isthmus.core.world import WATCHED, World
+from isthmus.core.world import WATCHED, ClusterView, World
 from isthmus.loop.device_status import DeviceStatus
 from isthmus.model.kinds import Key
 
@@ -76,9 +76,34 @@ def _cluster(world: World, name: str, joined: JoinedCluster | None, unjoined: st
         "message": failing or doubt or "in sync",
         "inSync": failing is None and doubt is None,
         "skipped": _broken(joined),
+        "cni": _cni(view),
+        "cniTitle": _cni_title(view),
         "failing": _few(tuple(joined.worker.complaints())) if joined is not None else [],
         "watches": {kind: kind not in view.pending for kind in WATCHED},
     }
+
+
+def _cni(view: ClusterView) -> dict[str, Any] | None:
+    """Return which CNI the cluster has and why; what is odd about nodes is counted, and the first are said."""
+    found = view.cni
+    if found is None:
+        return None
+    odd = [f"node {node.name}: {oddity}" for node in found.nodes for oddity in node.oddities]
+    return {
+        "name": found.cni,
+        "certainty": found.certainty,
+        "mode": found.mode,
+        "why": found.why,
+        "remarks": _few((*found.remarks, *odd)),
+    }
+
+
+def _cni_title(view: ClusterView) -> str:
+    """Return the CNI and how sure that is, in a word or two."""
+    found = view.cni
+    if found is None:
+        return ""
+    return f"{found.cni}, likely" if found.certainty == "likely" else found.cni
 
 
 def _broken(joined: JoinedCluster | None) -> list[str]:

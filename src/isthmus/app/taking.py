@@ -46,6 +46,8 @@ def take_kinds(world: World, configuration: Configuration) -> bool:
         elif before is not None:
             usable.append(before.model_copy(update={"metadata": kind.metadata}))
     world.cluster_kinds = _kept(world.cluster_kinds, usable, KubeCluster)
+    for name in world.cluster_kinds:
+        world.tell_network(name)
     world.devices = _kept(world.devices, usable, EdgeDevice)
     links = [_with_known_devices(kind, world.devices) for kind in usable if isinstance(kind, ClusterLink)]
     world.links = _kept(world.links, links, ClusterLink)

@@ -16,7 +16,14 @@ from isthmus.errors import StateError
 _COLUMNS: dict[str, tuple[str, dict[str, str]]] = {
     "KubeCluster": (
         "Clusters",
-        {"Reachable": "reachable", "In sync": "inSync", "Version": "version", "Nodes": "nodes", "Message": "message"},
+        {
+            "Reachable": "reachable",
+            "In sync": "inSync",
+            "Version": "version",
+            "CNI": "cniTitle",
+            "Nodes": "nodes",
+            "Message": "message",
+        },
     ),
     "EdgeDevice": (
         "Devices",

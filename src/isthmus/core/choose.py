@@ -18,6 +18,8 @@ from isthmus.model.resources import IPAddress
 ORDER: tuple[PathName, ...] = ("direct", "flannel", "overlay")
 """The order in which paths are tried; a link with several devices takes the last that any of them needs."""
 
+_WITH_FLANNEL = ("flannel", "canal")
+
 
 def neighbors_to_prove(ground: Ground) -> list[IPAddress]:
     """Return the node addresses that must answer the device on its own segment before ``direct`` may be chosen."""
@@ -43,7 +45,7 @@ def choose(ground: Ground, answered: Mapping[IPAddress, bool]) -> tuple[Choice |
     if why_not is None:
         return Choice("direct", f"all {len(nodes)} nodes answer {ground.device_name} on their common segment"), ()
     rejected.append(("direct", why_not))
-    why_not = _flannel(nodes)
+    why_not = _leftover(ground) or _flannel(nodes)
     if why_not is None:
         why = f"all {len(nodes)} nodes publish flannel VXLAN ends; no agent is needed on any of them"
         return Choice("flannel", why, tuple(rejected)), tuple(rejected)
@@ -72,6 +74,14 @@ def _direct(ground: Ground, nodes: list[NodeFacts], answered: Mapping[IPAddress,
                     f"node {node.name} ({address}) is in a subnet of {ground.device_name} but does not answer there"
                 )
     return None
+
+
+def _leftover(ground: Ground) -> str | None:
+    """Say why flannel's annotations prove nothing here: the network is certainly another's."""
+    found = ground.cluster.cni
+    if found is None or found.certainty != "certain" or any(one.cni in _WITH_FLANNEL for one in found.networks):
+        return None
+    return f"the CNI of cluster {ground.cluster.name} is {found.cni}, so no flanneld answers"
 
 
 def _flannel(nodes: list[NodeFacts]) -> str | None:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from isthmus.core.world import ClusterView, World
+from isthmus.model import facts as model_facts
 from isthmus.model.facts import DeviceFacts, DeviceTraits, Interface, NodeFacts
 from isthmus.model.kinds import ClusterLink, EdgeDevice
 from isthmus.model.plan import Refusal, Scope
 from isthmus.model.resources import AnyResource, IPAddress, IPInterface, Tunnel
 
-DEVICE_LABEL = "isthmus.dev/device"
+DEVICE_LABEL = model_facts.DEVICE_LABEL
 """Label on the Node objects that stand for devices; they are no members of anything."""
 
 VXLAN_OVERHEAD = {4: 50, 6: 70}

@@ -15,7 +15,11 @@ from isthmus.core.world import World
 from isthmus.model.kinds import ClusterLink
 from isthmus.model.plan import Scope
 
-_NEEDED = {"node": ("nodes",), "link": ("nodes",), "service": ("nodes", "services", "endpointslices")}
+_NEEDED = {
+    "node": ("nodes", "network", "pods"),
+    "link": ("nodes", "network"),
+    "service": ("nodes", "network", "pods", "services", "endpointslices"),
+}
 
 
 class Known:

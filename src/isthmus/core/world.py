@@ -16,12 +16,15 @@ from typing import Literal, TypeAlias, cast
 import msgspec
 
 from isthmus.core.adopt import Adoptions
+from isthmus.core.cni import Decision, Home
+from isthmus.core.homes import Homes, State
 from isthmus.core.pool_use import PoolUse
 from isthmus.core.sights import Sights
 from isthmus.model.claims import VipFacts, vip_facts
 from isthmus.model.facts import NamespaceFacts, NodeFacts, ObjectKey, ServiceFacts, SliceFacts
 from isthmus.model.kinds import AddressPool, ClusterLink, EdgeDevice, KubeCluster, VirtualIP
 from isthmus.model.plan import Scope
+from isthmus.model.published import Published
 from isthmus.model.resources import IPAddress, IPInterface
 
 PathName: TypeAlias = Literal["direct", "flannel", "overlay"]
@@ -33,6 +36,8 @@ _FACTS: dict[str, type[Facts]] = {
     "namespaces": NamespaceFacts,
 }
 WATCHED = tuple(_FACTS)
+KNOWLEDGE = (*WATCHED, "network", "pods")
+"""All that must be known of a cluster: what is watched, which CNI it has, and where that has its pods."""
 Holder = tuple[str, str, str]
 """Cluster, namespace and name of a Service that holds addresses."""
 
@@ -48,6 +53,8 @@ class Choice(msgspec.Struct, frozen=True):
 class ClusterView:
     """One cluster's facts. ``pending``: kinds not read completely yet; ``suspect``: kinds whose answer is in doubt.
 
+    ``nodes`` have the pod CIDRs that count (see ``homes``), ``stated`` are the Nodes as they came.
+
     ``stranger`` says that this is not the cluster it was before a restart; then nothing it does not have counts as gone.
     """
 
@@ -55,23 +62,37 @@ class ClusterView:
         self.name = name
         self.uid = ""
         self.nodes: dict[str, NodeFacts] = {}
+        self.stated: dict[str, NodeFacts] = {}
+        self.homes = Homes()
         self.services: dict[ObjectKey, ServiceFacts] = {}
         self.namespaces: dict[str, NamespaceFacts] = {}
         self.slices: dict[ObjectKey, dict[str, SliceFacts]] = {}
-        self.pending: set[str] = set(WATCHED)
+        self.pending: set[str] = set(KNOWLEDGE)
         self.suspect: dict[str, str] = {}
         self.stranger: str | None = None
         self._names: list[str] = []
         self._slice_owner: dict[ObjectKey, ObjectKey] = {}
         self._on_node: dict[str, dict[ObjectKey, int]] = {}
 
+    @property
+    def cni(self) -> Decision | None:
+        """Return which CNI it has, none until that was looked at."""
+        return self.homes.decision
+
+    def unconfirm(self) -> None:
+        """Take nothing for read any more; what is known stays."""
+        self.pending.update(KNOWLEDGE)
+        self.homes.states = dict.fromkeys(self.homes.states, "unread")
+        self.homes.doubts.clear()
+
     def doubt(self, *kinds: str) -> str | None:
         """Return why absence means nothing here now, or none: the cluster is read and its answers are believed."""
         if self.stranger is not None:
             return f"cluster {self.name}: {self.stranger}"
-        for kind in kinds or WATCHED:
+        for kind in kinds or KNOWLEDGE:
             if kind in self.pending:
-                return f"cluster {self.name}: its {kind} have not been read yet"
+                why = self.homes.waits() if kind in ("network", "pods") else None
+                return f"cluster {self.name}: {why or f'its {kind} have not been read yet'}"
             if kind in self.suspect:
                 return f"cluster {self.name}: {self.suspect[kind]}"
         return None
@@ -217,6 +238,77 @@ class World:
 
     def put_node(self, cluster: str, name: str, facts: NodeFacts | None) -> set[Scope]:
         """Take one Node; return its scope on every link, the links' own, and those of Services with pods on it."""
+        view = self.view(cluster)
+        if view.stated.get(name) == facts:
+            return set()
+        view.homes.put_node(name, facts)
+        if facts is None:
+            del view.stated[name]
+            return self._put_settled(cluster, name, None)
+        view.stated[name] = facts
+        return self._put_settled(cluster, name, view.homes.settle(facts))
+
+    def put_home(self, cluster: str, kind: str, name: str, found: Home | None) -> set[Scope]:
+        """Take one object by which a CNI says where pods are; return what that of each node it is about touches."""
+        view = self.view(cluster)
+        return self._settle(cluster, view.homes.put_home(kind, name, found) & view.stated.keys())
+
+    def put_published(self, cluster: str, published: Published) -> set[Scope]:
+        """Take what is published once per cluster, decide which CNI it has, and return what that touches."""
+        view = self.view(cluster)
+        view.homes.take(published)
+        return self._look_at_homes(view)
+
+    def judge_network(self, cluster: str) -> set[Scope]:
+        """Decide anew which CNI a cluster has, from what is known of it now; return what that touches."""
+        view = self.view(cluster)
+        view.homes.judge()
+        return self._look_at_homes(view)
+
+    def put_home_state(self, cluster: str, kind: str, state: State, doubt: str | None = None) -> set[Scope]:
+        """Take how it stands with reading a kind of :data:`homes.HOMES`; return what that touches."""
+        view = self.view(cluster)
+        view.homes.states[kind] = state
+        if doubt is None:
+            view.homes.doubts.pop(kind, None)
+        else:
+            view.homes.doubts[kind] = doubt
+        view.homes.judge()
+        return self._look_at_homes(view)
+
+    def tell_network(self, cluster: str) -> set[Scope]:
+        """Take what the user's KubeCluster says of the CNI; return what that touches."""
+        view, kind = self.view(cluster), self.cluster_kinds.get(cluster)
+        if kind is None:
+            return set()
+        told = "" if kind.spec.cni == "auto" else kind.spec.cni
+        if not view.homes.tell(told, as_assigned=kind.spec.pod_cidrs == "nodes"):
+            return set()
+        return self._look_at_homes(view)
+
+    def _look_at_homes(self, view: ClusterView) -> set[Scope]:
+        waits, doubt = view.homes.waits(), view.homes.doubt()
+        if view.homes.decision is not None:
+            view.pending.discard("network")
+        if waits is None:
+            view.pending.discard("pods")
+        else:
+            view.pending.add("pods")
+        if doubt is None:
+            view.suspect.pop("pods", None)
+        else:
+            view.suspect["pods"] = doubt
+        # While nobody knows where pods are, what is known stays as it is.
+        return self._settle(view.name, view.stated) if waits is None else set()
+
+    def _settle(self, cluster: str, names: Iterable[str]) -> set[Scope]:
+        view = self.view(cluster)
+        touched: set[Scope] = set()
+        for name in names:
+            touched |= self._put_settled(cluster, name, view.homes.settle(view.stated[name]))
+        return touched
+
+    def _put_settled(self, cluster: str, name: str, facts: NodeFacts | None) -> set[Scope]:
         view = self.view(cluster)
         old = view.nodes.get(name)
         if old == facts:

@@ -1,7 +1,7 @@
-"""Reads a cluster once, for all that tells of its network: lists and single objects, nothing is watched.
+"""Reads a cluster once, for what tells of its network: what there is once per cluster, whatever the number of nodes.
 
 What we may not read is said in ``unread`` and costs that kind only; a custom resource that is not defined there is no loss at
-all. An API that does not answer is neither: it is raised, for nothing at all is known then.
+all. What could not be read for another reason is in ``failed``: it may be there the next time.
 """
 
 from __future__ import annotations
@@ -9,24 +9,36 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from isthmus.errors import KubeForbidden, KubeNotFound
+import msgspec
+
+from isthmus.errors import KubeError, KubeForbidden, KubeNotFound
 from isthmus.kube.client import KubeClient
-from isthmus.kube.kinds import CONFIGMAPS
+from isthmus.kube.kinds import CONFIGMAPS, KindRef
 from isthmus.kube.publishing import SOURCES, Source, facts
 from isthmus.model.published import DaemonSet, Published
 
-__all__ = ["gather"]
+__all__ = ["Gathered", "gather", "offers"]
 
 _USUAL = "kube-system"
 _UNMOUNTED = {"cilium-agent": "cilium-config"}
 """ConfigMaps that a container reads over the API, so that nothing in its DaemonSet names them."""
 
 
-async def gather(client: KubeClient) -> Published:
-    """Return what the cluster publishes of its network. Raises a KubeError where the API does not answer."""
+class Gathered(msgspec.Struct, frozen=True):
+    """What was read; ``failed`` says what could not be, though nobody forbids it. It is in ``published.unread``, too."""
+
+    published: Published
+    failed: tuple[str, ...] = ()
+
+
+async def gather(client: KubeClient) -> Gathered:
+    """Return what the cluster publishes of its network, without what there is per node; raises nothing of the API's."""
     found: dict[str, list[Any]] = {}
     unread: list[str] = []
+    failed: list[str] = []
     for source in SOURCES:
+        if source.per_node:
+            continue
         made = found.setdefault(source.field, [])
         for name, namespace in _named(source, found.get("daemon_sets", [])):
             try:
@@ -36,11 +48,27 @@ async def gather(client: KubeClient) -> Published:
                 async for page in client.list_pages(source.kind):
                     made += facts(source, page.items)
             except KubeForbidden:
-                which = f" {namespace}/{name}" if namespace else f" {name}" if name else ""
-                unread.append(f"{source.kind}{which}: we may not (it would tell {source.tells})")
+                which, verb = f"{source.kind}{_which(name, namespace)}", "get" if name else "list"
+                unread.append(
+                    f"{which}: we may not {verb} it (it would tell {source.tells}); the role lacks that rule"
+                )
             except KubeNotFound:
                 continue  # a ConfigMap of another CNI, or custom resources that nobody defined there
-    return Published(**{field: tuple(made) for field, made in found.items()}, unread=tuple(sorted(unread)))
+            except KubeError as error:
+                failed.append(f"{source.kind}{_which(name, namespace)}: {error}")
+    return Gathered(
+        Published(**{field: tuple(made) for field, made in found.items()}, unread=tuple(sorted([*unread, *failed]))),
+        tuple(failed),
+    )
+
+
+def _which(name: str, namespace: str | None) -> str:
+    return f" {namespace}/{name}" if namespace else f" {name}" if name else ""
+
+
+async def offers(client: KubeClient, kind: KindRef) -> bool:
+    """Say whether the API has such objects at all, whether we may read them or not. Raises a KubeError."""
+    return kind.plural in {one.plural for one in await client.discover(kind.group)}
 
 
 def _named(source: Source, running: Iterable[DaemonSet]) -> list[tuple[str, str | None]]:

@@ -54,7 +54,12 @@ _NODE_ANNOTATIONS = (
     "network.cilium.io/",
     "io.cilium.network",
     "k3s.io/",
+    "k8s.ovn.org/node-primary-ifaddr",
+    "k8s.ovn.org/node-subnets",
+    "kube-router.io/pod-cidr",
+    "rke2.io/node-args",
 )
+_TOO_LONG = 64 * 1024
 _PROTOCOLS: dict[str, Protocol] = {name.upper(): name for name in get_args(Protocol)}
 _FAMILIES = {"IPv4": 4, "IPv6": 6}
 
@@ -80,18 +85,25 @@ def parse_node(node: wire.Node) -> NodeFacts:
     ]
     annotations = meta.annotations or {}
     more = [text.strip() for text in annotations.get(POD_CIDRS_ANNOTATION, "").split(",") if text.strip()]
-    texts = [*(spec.pod_cidrs or ([spec.pod_cidr] if spec.pod_cidr else [])), *more]
+    texts = spec.pod_cidrs or ([spec.pod_cidr] if spec.pod_cidr else [])
     cidrs = [_pod_cidr(text, problems) for text in texts]
+    further: tuple[IPNetwork, ...] = _unique(_pod_cidr(text, problems) for text in more)
     return NodeFacts(
         name=intern(meta.name),
         uid=meta.uid or "",
         created=intern(meta.creation_timestamp or ""),
         addresses=_unique(addresses),
-        pod_cidrs=_unique(cidrs),
+        pod_cidrs=_unique([*cidrs, *further]),
         labels=_shared(meta.labels),
-        annotations={intern(key): text for key, text in annotations.items() if key.startswith(_NODE_ANNOTATIONS)},
+        annotations={
+            intern(key): text
+            for key, text in annotations.items()
+            if key.startswith(_NODE_ANNOTATIONS) and len(text) < _TOO_LONG
+        },
         not_ready_since=_not_ready_since(status.conditions or (), problems),
         problems=tuple(problems),
+        further=further,
+        up=_up(status.conditions or ()),
     )
 
 
@@ -226,6 +238,17 @@ def _not_ready_since(conditions: Iterable[wire.Condition], problems: list[str]) 
             # Taken as ready: without a time there is no telling a blip from a dead node, and keeping harms less.
             problems.append(f"condition Ready is {condition.status} since {text!r}, which is not a time")
     return None
+
+
+def _up(conditions: Iterable[wire.Condition]) -> str:
+    return next(
+        (
+            intern(one.reason or "")
+            for one in conditions
+            if one.type == "NetworkUnavailable" and one.status == "False"
+        ),
+        "",
+    )
 
 
 def _cluster_ips(spec: wire.ServiceSpec) -> list[str]:

@@ -10,10 +10,10 @@ from ipaddress import ip_network
 from typing import Any
 
 from isthmus.kube.loose import Loose
-from isthmus.model.published import CalicoBlock, CalicoInstallation, CalicoNode, CalicoPool
+from isthmus.model.published import CalicoBlock, CalicoFelix, CalicoInstallation, CalicoNode, CalicoPool
 from isthmus.model.resources import IPAddress, IPNetwork
 
-__all__ = ["calico_affinity", "calico_block", "calico_installation", "calico_node", "calico_pool"]
+__all__ = ["calico_affinity", "calico_block", "calico_felix", "calico_installation", "calico_node", "calico_pool"]
 
 
 def calico_pool(object: Any) -> CalicoPool:
@@ -47,6 +47,18 @@ def calico_installation(object: Any) -> CalicoInstallation:
     )
 
 
+def calico_felix(object: Any) -> CalicoFelix:
+    """Return what a FelixConfiguration says of tunnels."""
+    one = Loose(object)
+    return CalicoFelix(
+        name=one.text("metadata", "name"),
+        vxlan_port=one.whole("spec", "vxlanPort"),
+        vxlan_vni=one.whole("spec", "vxlanVNI"),
+        wireguard_port=one.whole("spec", "wireguardListeningPort"),
+        problems=tuple(one.problems),
+    )
+
+
 def calico_affinity(object: Any) -> CalicoBlock:
     """Return whose block it is; one that is being given up is nobody's."""
     one = Loose(object)
@@ -62,15 +74,19 @@ def calico_affinity(object: Any) -> CalicoBlock:
 
 
 def calico_block(object: Any) -> CalicoBlock:
-    """Return whose block it is, and which of its addresses pods on other nodes have."""
+    """Return whose block it is, and which of its addresses pods on other nodes have.
+
+    A block that its node gave up, or is giving up, is nobody's; pods that still have addresses of it are named one by one.
+    """
     one = Loose(object)
     kind, _, node = one.text("spec", "affinity").partition(":")
+    node = node if kind == "host" and not one.yes("spec", "deleted") else ""
     prefix = _prefix(one)
     return CalicoBlock(
         source="IPAMBlock",
         name=one.text("metadata", "name"),
         prefix=prefix,
-        node=node if kind == "host" else "",
+        node=node,
         borrowed=_borrowed(one, prefix, node),
         problems=tuple(one.problems),
     )
@@ -118,7 +134,7 @@ def _prefix(one: Loose) -> IPNetwork | None:
 def _borrowed(one: Loose, prefix: IPNetwork | None, owner: str) -> tuple[tuple[IPAddress, str], ...]:
     attributes = [part.text("secondary", "node") for part in one.parts("spec", "attributes")]
     found: list[tuple[IPAddress, str]] = []
-    if prefix is None or not owner:
+    if prefix is None:
         return ()
     for offset, index in enumerate(one.items("spec", "allocations")):
         if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(attributes):

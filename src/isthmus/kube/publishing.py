@@ -1,7 +1,8 @@
 """Which objects tell of a cluster's network: one table, for listing them, for the rights it takes, and for reading them.
 
-``core.cni`` decides from what is read here. Nothing needs to be watched: a CNI changes in months, so a list now and then
-will do. ConfigMaps are asked for by name only, never listed: most of them are none of our business.
+``core.cni`` decides from what is read here. What there is once per cluster is read now and then: a CNI changes in months.
+What there is per node moves with every node and some pods, so it is watched (``HOMES``). ConfigMaps are asked for by name
+only, never listed: most of them are none of our business.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from isthmus.kube import published, published_calico
 from isthmus.kube.kinds import CONFIGMAPS, DAEMONSETS, NODES, KindRef
+from isthmus.kube.parse import Projection
 from isthmus.model.published import Published
 
 _CALICO = "crd.projectcalico.org"
@@ -30,7 +32,8 @@ class Source:
     """One kind of object to read: ``field`` of ``Published`` gets what ``read`` makes of each.
 
     ``names`` restricts it to objects of those names (in kube-system and wherever a DaemonSet mounts one). ``optional`` kinds
-    come from custom resource definitions that most clusters do not have.
+    come from custom resource definitions that most clusters do not have. Of ``per_node`` kinds there are as many as nodes, or
+    more: they are never listed again and again.
     """
 
     kind: KindRef
@@ -39,6 +42,7 @@ class Source:
     tells: str
     names: tuple[str, ...] = ()
     optional: bool = False
+    per_node: bool = False
 
     def wants(self, name: str) -> bool:
         """Say whether an object of that name is read; some are named after their contents (antrea-config-9ct2f7ff96)."""
@@ -46,7 +50,13 @@ class Source:
 
 
 SOURCES: tuple[Source, ...] = (
-    Source(NODES, "nodes", published.node, "annotations, podCIDRs, addresses, the condition NetworkUnavailable"),
+    Source(
+        NODES,
+        "nodes",
+        published.node,
+        "annotations, podCIDRs, addresses, the condition NetworkUnavailable",
+        per_node=True,
+    ),
     Source(DAEMONSETS, "daemon_sets", published.daemon_set, "what runs: containers, arguments, variables"),
     Source(CONFIGMAPS, "config_maps", published.config_map, "modes and ranges", names=_CONFIG_MAPS),
     Source(
@@ -62,12 +72,22 @@ SOURCES: tuple[Source, ...] = (
         published_calico.calico_block,
         "Calico: where pods are, and borrowed addresses",
         optional=True,
+        per_node=True,
     ),
     Source(
         KindRef(_CALICO, "v1", "blockaffinities", False, "BlockAffinity"),
         "blocks",
         published_calico.calico_affinity,
         "Calico: which block is whose",
+        optional=True,
+        per_node=True,
+    ),
+    Source(
+        KindRef(_CALICO, "v1", "felixconfigurations", False, "FelixConfiguration"),
+        "felix",
+        published_calico.calico_felix,
+        "Calico: its tunnels' ports",
+        names=("default",),
         optional=True,
     ),
     Source(
@@ -84,6 +104,7 @@ SOURCES: tuple[Source, ...] = (
         published.cilium_node,
         "Cilium: where pods are",
         optional=True,
+        per_node=True,
     ),
     Source(
         KindRef("network.openshift.io", "v1", "hostsubnets", False, "HostSubnet"),
@@ -91,6 +112,7 @@ SOURCES: tuple[Source, ...] = (
         published.host_subnet,
         "OpenShift SDN: where pods are",
         optional=True,
+        per_node=True,
     ),
     Source(
         KindRef("config.openshift.io", "v1", "networks", False, "Network"),
@@ -103,10 +125,18 @@ SOURCES: tuple[Source, ...] = (
 )
 """What is read, in the order in which it is."""
 
+HOMES: Mapping[str, Projection[Any]] = {
+    source.kind.plural: Projection(source.kind, dict[str, Any], source.read)
+    for source in SOURCES
+    if source.kind.plural in ("ipamblocks", "ciliumnodes", "hostsubnets")
+}
+"""How the objects by which CNIs say where pods are become facts, by their plural. They are watched."""
+
 _ALIASES: Mapping[tuple[str, str], str] = {
     ("projectcalico.org", "IPPool"): _CALICO,
     ("projectcalico.org", "BlockAffinity"): _CALICO,
     ("projectcalico.org", "IPAMBlock"): _CALICO,
+    ("projectcalico.org", "FelixConfiguration"): _CALICO,
 }
 """The same kinds under the name by which ``calicoctl`` shows them."""
 

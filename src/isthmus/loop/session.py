@@ -108,6 +108,8 @@ class ClusterSession:
             await asyncio.sleep(_EMPTY_PAUSE)
         view.suspect.pop(kind, None)
         self._changed(kind, [key for key in view.keys(kind) if informer.get(key) is None])
+        if kind == "nodes":
+            self._world.judge_network(self.name)  # what Nodes say of their CNI is complete now
         view.pending.discard(kind)
         self._log.info("read", kind=kind, objects=len(informer))
         self._read(kind)

@@ -17,11 +17,19 @@ from isthmus.model.resources import IPAddress, IPInterface, IPNetwork, Protocol
 ObjectKey = tuple[str, str]
 """Namespace and name."""
 
+DEVICE_LABEL = "isthmus.dev/device"
+"""Label on the Node objects that stand for devices; they are no members of anything."""
+
 
 class NodeFacts(msgspec.Struct, frozen=True, gc=False):
     """A Node. ``addresses`` are its InternalIPs in the order given; ``not_ready_since`` is epoch seconds, none while ready.
 
-    ``annotations`` holds only those that some path reads (flannel's, Calico's, Cilium's and ours).
+    ``annotations`` holds only those that some path or the CNI's decision reads. ``further`` are those of ``pod_cidrs`` that
+    a person wrote on it; ``up`` is the reason by which its NetworkUnavailable condition says that a CNI is up.
+
+    As it came, ``pod_cidrs`` are what Kubernetes assigned, and ``further``. Where the CNI has others, a cluster's view
+    replaces them: ``whence`` then says in a few words who says so, or why there are none, and ``endpoints`` are the addresses
+    by which the CNI itself reaches the node.
     """
 
     name: str
@@ -33,6 +41,10 @@ class NodeFacts(msgspec.Struct, frozen=True, gc=False):
     annotations: Mapping[str, str] = {}
     not_ready_since: float | None = None
     problems: tuple[str, ...] = ()
+    further: tuple[IPNetwork, ...] = ()
+    up: str = ""
+    endpoints: tuple[IPAddress, ...] = ()
+    whence: str = ""
 
     def address(self, version: int) -> IPAddress | None:
         """Return the first InternalIP of that IP version."""

@@ -117,6 +117,16 @@ class CalicoInstallation(msgspec.Struct, frozen=True):
     problems: tuple[str, ...] = ()
 
 
+class CalicoFelix(msgspec.Struct, frozen=True):
+    """A FelixConfiguration: the ports and VNI of Calico's tunnels, where somebody set them."""
+
+    name: str
+    vxlan_port: int | None = None
+    vxlan_vni: int | None = None
+    wireguard_port: int | None = None
+    problems: tuple[str, ...] = ()
+
+
 class CalicoBlock(msgspec.Struct, frozen=True):
     """A block of addresses that Calico's IPAM gave a node: a BlockAffinity or an IPAMBlock, by its ``source``.
 
@@ -186,6 +196,7 @@ class Published(msgspec.Struct, frozen=True):
     config_maps: tuple[ConfigMap, ...] = ()
     pools: tuple[CalicoPool, ...] = ()
     installations: tuple[CalicoInstallation, ...] = ()
+    felix: tuple[CalicoFelix, ...] = ()
     blocks: tuple[CalicoBlock, ...] = ()
     calico_nodes: tuple[CalicoNode, ...] = ()
     cilium_nodes: tuple[CiliumNode, ...] = ()

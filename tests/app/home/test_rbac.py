@@ -11,6 +11,7 @@ import pytest
 
 from deploy.manifests import documents
 from deploy.rights import Right, Use, rights
+from isthmus.kube.publishing import HOMES, SOURCES
 from isthmus.lab.kube import status
 from isthmus.loop.duties import standin
 
@@ -29,6 +30,13 @@ SPARE = {
         "events",
         "",
     ): "a Service's repeated Event is counted; the home cluster's is counted here",
+    **{
+        (verb, source.kind.group, source.kind.plural, name): "this cluster has no such CNI"
+        for source in SOURCES
+        if source.optional
+        for verb in ("get", "list", "watch")
+        for name in source.names or ("",)
+    },
 }
 
 
@@ -78,6 +86,17 @@ def write_everything(home: Place, joined: Place) -> None:
     overlay = {"path": "overlay", "overlay": {"networks": ["172.31.0.0/24"]}}
     home.put("ClusterLink", "overlay", {"cluster": "prod", "devices": ["gw2"], **overlay})
     home.put("AddressPool", "pool", {"ranges": ["198.51.100.0/30"]})
+
+
+def test_all_that_tells_of_a_network_may_be_read() -> None:
+    """Each kind and each name from which the CNI is read is granted, and what is watched may be."""
+    granted = {(right.verb, right.group, right.resource, right.name) for right in rights(documents("base/joined"))}
+    for source in SOURCES:
+        for name in source.names or ("",):
+            needed = ("get" if name else "list", source.kind.group, source.kind.plural, name)
+            assert needed in granted or source.kind.plural == "blockaffinities"
+    for kind, projection in HOMES.items():
+        assert ("watch", projection.kind.group, kind, "") in granted
 
 
 async def test_the_rights_are_enough_and_none_is_idle(tmp_path: Path, hurry: None) -> None:

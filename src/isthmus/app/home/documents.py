@@ -89,6 +89,7 @@ def _cluster(said: Mapping[str, Any], before: Mapping[str, Any], found: HomeObje
     # What an API that does not answer just now has said before is still the best we know.
     own = {"reachable": said["reachable"], "version": said["version"] or before.get("version")}
     own["uid"] = said["uid"] or before.get("uid")
+    own["cni"] = said.get("cni") or before.get("cni")
     return {**own, "watches": {kind: {"synced": synced} for kind, synced in said["watches"].items()}}
 
 

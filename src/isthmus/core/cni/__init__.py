@@ -3,7 +3,21 @@
 Pure, like all of ``core``: what was published goes in (``model.published``), a decision with its reasons comes out.
 """
 
-from isthmus.core.cni.decide import CNIS, decide
+from isthmus.core.cni.decide import CNIS, decide, judge, network
+from isthmus.core.cni.evidence import Evidence
 from isthmus.core.cni.finding import Certainty, Decision, Finding, NodeNetwork, Vtep
+from isthmus.core.cni.kept import Home
 
-__all__ = ["CNIS", "Certainty", "Decision", "Finding", "NodeNetwork", "Vtep", "decide"]
+__all__ = [
+    "CNIS",
+    "Certainty",
+    "Decision",
+    "Evidence",
+    "Finding",
+    "Home",
+    "NodeNetwork",
+    "Vtep",
+    "decide",
+    "judge",
+    "network",
+]

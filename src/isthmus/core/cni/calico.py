@@ -63,10 +63,17 @@ def find(evidence: Evidence) -> Finding | None:
         mode=", ".join(part for part in (_mode(ways), routing) if part),
         seen=tuple(seen),
         tunnels=tunnels,
-        port=_VXLAN_PORT if "vxlan" in tunnels else None,
+        port=_port(evidence) if "vxlan" in tunnels else None,
+        vni=next((one.vxlan_vni for one in evidence.felix if one.vxlan_vni), None) if "vxlan" in tunnels else None,
         mtu=_mtu(evidence, config),
+        bgp=backend == "bird",
         doubts=_doubts(evidence),
     )
+
+
+def needs(evidence: Evidence) -> str | None:
+    """Return the kind of object without which nobody knows where pods are; none with host-local IPAM."""
+    return None if _host_local(evidence) else "ipamblocks"
 
 
 def node(evidence: Evidence, finding: Finding, name: str) -> NodeNetwork:
@@ -196,6 +203,10 @@ def _backend(evidence: Evidence, daemon_set: DaemonSet | None) -> str:
 def _mtu(evidence: Evidence, config: ConfigMap | None) -> int | None:
     said = next((one.mtu for one in evidence.installations if one.mtu), None)
     return said or (number(config.values.get("veth_mtu")) if config is not None else None)
+
+
+def _port(evidence: Evidence) -> int:
+    return next((one.vxlan_port for one in evidence.felix if one.vxlan_port), _VXLAN_PORT)
 
 
 def _host_local(evidence: Evidence) -> bool:

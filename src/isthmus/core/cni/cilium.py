@@ -55,7 +55,13 @@ def find(evidence: Evidence) -> Finding | None:
         tunnels=(tunnel,) if tunnel else (),
         port=number(values.get("tunnel-port")) or _PORTS.get(tunnel),
         mtu=number(values.get("mtu")),
+        bgp=values.get("enable-bgp-control-plane") == "true",
     )
+
+
+def needs(evidence: Evidence) -> str | None:
+    """Return the kind of object without which nobody knows where pods are; none where Kubernetes or a cloud says it."""
+    return None if _ipam(evidence) in ("kubernetes", *_CLOUD) else "ciliumnodes"
 
 
 def node(evidence: Evidence, finding: Finding, name: str) -> NodeNetwork:

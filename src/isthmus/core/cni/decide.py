@@ -61,15 +61,27 @@ class _Object(Protocol):
 _PARTS_OF_CANAL = (calico.NAME, flannel.NAME)
 
 
-def decide(published: Published) -> Decision:
-    """Return which CNI makes the pod network, how, why, and what is known of each node."""
+def decide(published: Published, told: str = "") -> Decision:
+    """Return which CNI makes the pod network, how, why, and what is known of each node; ``told`` as in :func:`judge`."""
     evidence = Evidence(published)
+    decision = judge(evidence, told)
+    return replace(decision, nodes=tuple(network(evidence, decision, name) for name in evidence.names))
+
+
+def judge(evidence: Evidence, told: str = "") -> Decision:
+    """Return which CNI makes the pod network, how and why, without the nodes.
+
+    ``told`` is the CNI that a person says it is, or empty: that goes before all that is seen.
+    """
     findings = [found for cni in CNIS.values() if (found := cni.find(evidence)) is not None]
     if any(found.cni == canal.NAME for found in findings):
         findings = [found for found in findings if found.sure or found.cni not in _PARTS_OF_CANAL]
     networks = [found for found in findings if found.network]
     sure = [found for found in networks if found.sure]
     chosen = sure or (networks if len(networks) == 1 else [])
+    if told:
+        chosen = [_told(networks, told)]
+        sure = chosen
     certainty: Certainty = "certain" if sure else "likely" if chosen else "unknown"
     return Decision(
         cni=" and ".join(found.cni for found in chosen) or UNKNOWN,
@@ -77,9 +89,17 @@ def decide(published: Published) -> Decision:
         mode="; ".join(found.mode for found in chosen) or UNKNOWN,
         why=_why(evidence, findings, chosen, certainty),
         networks=tuple(chosen),
-        nodes=tuple(_node(evidence, chosen, name) for name in evidence.names),
         remarks=tuple(_remarks(evidence, findings, chosen)),
+        traces=() if chosen else tuple(found.cni for found in networks),
     )
+
+
+def _told(networks: list[Finding], told: str) -> Finding:
+    said = "spec.cni of the KubeCluster says so"
+    found = next((found for found in networks if found.cni == told), None)
+    if found is None:
+        return Finding(told, sure=True, mode="", seen=(said,))
+    return replace(found, sure=True, seen=(said, *found.seen))
 
 
 def _why(evidence: Evidence, findings: list[Finding], chosen: list[Finding], certainty: Certainty) -> str:
@@ -101,7 +121,7 @@ def _why(evidence: Evidence, findings: list[Finding], chosen: list[Finding], cer
 def _remarks(evidence: Evidence, findings: list[Finding], chosen: list[Finding]) -> list[str]:
     said = [doubt for found in chosen for doubt in found.doubts]
     for found in findings:
-        if found in chosen or not chosen:
+        if not chosen or any(found.cni == one.cni for one in chosen):
             continue
         if found.network:
             said.append(f"traces of {found.cni} are there, too, and nothing of it runs: {'; '.join(found.seen)}")
@@ -113,6 +133,7 @@ def _remarks(evidence: Evidence, findings: list[Finding], chosen: list[Finding])
         ("ConfigMap", published.config_maps),
         ("IPPool", published.pools),
         ("Installation", published.installations),
+        ("FelixConfiguration", published.felix),
         ("Network.config", published.openshift),
     ):
         for one in cast("Sequence[_Object]", objects):
@@ -121,8 +142,9 @@ def _remarks(evidence: Evidence, findings: list[Finding], chosen: list[Finding])
     return sorted(set(said + list(published.problems)))
 
 
-def _node(evidence: Evidence, chosen: list[Finding], name: str) -> NodeNetwork:
-    told = NodeNetwork(name)
+def network(evidence: Evidence, decision: Decision, name: str) -> NodeNetwork:
+    """Return what is known of one node; where its pods are only if one CNI alone was chosen."""
+    told, chosen = NodeNetwork(name), decision.networks
     if len(chosen) == 1:
         told = CNIS[chosen[0].cni].node(evidence, chosen[0], name)
     node, own = evidence.node_by_name.get(name), evidence.cilium_nodes.get(name)

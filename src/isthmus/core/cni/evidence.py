@@ -1,4 +1,4 @@
-"""What was published, in an order of its own and with indexes: the ground on which every CNI's module looks around.
+"""The ground on which every CNI's module looks around: what runs, what is configured, what is said where.
 
 The same objects in any order give the same evidence, so they give the same decision in the same words.
 """
@@ -6,96 +6,18 @@ The same objects in any order give the same evidence, so they give the same deci
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
 from ipaddress import ip_address, ip_interface, ip_network
-from typing import TypeVar
 
-from isthmus.model.published import (
-    CalicoBlock,
-    CalicoNode,
-    CiliumNode,
-    ConfigMap,
-    DaemonSet,
-    HostSubnet,
-    Published,
-    PublishedNode,
-)
+from isthmus.core.cni.kept import Kept
+from isthmus.model.published import ConfigMap, DaemonSet, PublishedNode
 from isthmus.model.resources import IPAddress, IPInterface, IPNetwork
 
-T = TypeVar("T")
 _NAMED = 3
 """How many nodes a sentence names before it only counts."""
 
 
-class Evidence:
-    """One cluster's published facts. Nodes that stand for our own devices are no part of it: we wrote them ourselves."""
-
-    def __init__(self, published: Published) -> None:
-        self.published = published
-        self.nodes = _ordered(node for node in published.nodes if not node.device)
-        self._devices = {node.name for node in published.nodes if node.device}
-        self.daemon_sets = _ordered(published.daemon_sets)
-        self.config_maps = _ordered(published.config_maps)
-        self.pools = _ordered(published.pools)
-        self.installations = _ordered(published.installations)
-        self.openshift = _ordered(published.openshift)
-        self.host_subnets = _ordered(published.host_subnets)
-        self.blocks = sorted(
-            (block for block in _ordered(published.blocks) if block.prefix is not None and block.node),
-            key=lambda one: (str(one.prefix), one.node, one.source),
-        )
-
-    @cached_property
-    def node_by_name(self) -> dict[str, PublishedNode]:
-        return {node.name: node for node in self.nodes}
-
-    @cached_property
-    def calico_nodes(self) -> dict[str, CalicoNode]:
-        return {node.name: node for node in _ordered(self.published.calico_nodes)}
-
-    @cached_property
-    def cilium_nodes(self) -> dict[str, CiliumNode]:
-        return {node.name: node for node in _ordered(self.published.cilium_nodes)}
-
-    @cached_property
-    def blocks_by_node(self) -> dict[str, list[CalicoBlock]]:
-        found: dict[str, list[CalicoBlock]] = {}
-        for block in self.blocks:
-            found.setdefault(block.node, []).append(block)
-        return found
-
-    @cached_property
-    def inner_blocks(self) -> dict[IPNetwork, list[tuple[IPNetwork, str]]]:
-        """Return per block the blocks within it (itself among them) with their nodes, in one walk over all."""
-        prefixes = {block.prefix for block in self.blocks if block.prefix is not None}
-        lengths = sorted({(one.version, one.prefixlen) for one in prefixes})
-        found: dict[IPNetwork, list[tuple[IPNetwork, str]]] = {}
-        for block in self.blocks:
-            for version, length in lengths:
-                if block.prefix is not None and version == block.prefix.version and length <= block.prefix.prefixlen:
-                    outer = block.prefix.supernet(new_prefix=length)
-                    if outer in prefixes:
-                        found.setdefault(outer, []).append((block.prefix, block.node))
-        return found
-
-    @cached_property
-    def subnet_by_node(self) -> dict[str, HostSubnet]:
-        return {subnet.name: subnet for subnet in self.host_subnets}
-
-    @cached_property
-    def borrowed_by_node(self) -> dict[str, list[IPAddress]]:
-        found: dict[str, list[IPAddress]] = {}
-        for block in self.blocks:
-            for address, node in block.borrowed:
-                found.setdefault(node, []).append(address)
-        return found
-
-    @cached_property
-    def names(self) -> list[str]:
-        """Return the names of all nodes that any object tells of."""
-        known = {node.name for node in self.nodes} | set(self.calico_nodes) | set(self.cilium_nodes)
-        known |= {subnet.name for subnet in self.host_subnets} | set(self.blocks_by_node)
-        return sorted(known - self._devices)
+class Evidence(Kept):
+    """One cluster's published facts, and the ways in which every CNI's module looks around in them."""
 
     def running(self, fits: Callable[[DaemonSet], bool]) -> list[DaemonSet]:
         """Return the DaemonSets that fit and run on some node."""
@@ -141,16 +63,6 @@ class Evidence:
         """Return the sentence about nodes that are up for that reason, if there are any."""
         nodes = self.up(reason)
         return [f"condition NetworkUnavailable is False with reason {reason} {self.on(nodes)}"] if nodes else []
-
-
-def _ordered(objects: Iterable[T]) -> list[T]:
-    """Return the objects by name, each once: Calico's API shows what its custom resources hold a second time."""
-    by_text = {repr(one): one for one in objects}
-    return [one for _, one in sorted(by_text.items(), key=lambda item: (_place(item[1]), item[0]))]
-
-
-def _place(one: object) -> tuple[str, str]:
-    return (getattr(one, "namespace", ""), getattr(one, "name", ""))
 
 
 def count(number: int, what: str) -> str:

@@ -22,6 +22,7 @@ class Finding:
     """One CNI on one cluster: ``seen`` says what was seen where, ``tunnels`` how packets travel between nodes.
 
     ``tunnels`` is empty where nobody says, and holds "none" for plain routing. ``port`` is the UDP port of its tunnels.
+    ``mtu`` is that of pods' interfaces. ``bgp`` says that it speaks BGP, so that a device could be its peer.
     """
 
     cni: str
@@ -33,6 +34,7 @@ class Finding:
     port: int | None = None
     vni: int | None = None
     mtu: int | None = None
+    bgp: bool = False
     doubts: tuple[str, ...] = ()
 
     @property
@@ -73,7 +75,10 @@ class NodeNetwork:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Which CNI makes a cluster's pod network. ``why`` is one sentence; ``remarks`` are what else a person should know."""
+    """Which CNI makes a cluster's pod network. ``why`` is one sentence; ``remarks`` are what else a person should know.
+
+    ``traces`` names the CNIs of which something was seen where none of them was chosen.
+    """
 
     cni: str
     certainty: Certainty
@@ -82,6 +87,7 @@ class Decision:
     networks: tuple[Finding, ...] = ()
     nodes: tuple[NodeNetwork, ...] = field(default=())
     remarks: tuple[str, ...] = ()
+    traces: tuple[str, ...] = ()
 
     def node(self, name: str) -> NodeNetwork | None:
         """Return what is known of the node of that name."""

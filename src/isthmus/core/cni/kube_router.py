@@ -40,6 +40,7 @@ def find(evidence: Evidence) -> Finding | None:
         seen=(*seen, f"--enable-overlay {container.flag('enable-overlay') or 'unset, which is true'}"),
         tunnels=tuple(sorted(tunnels)),
         port=port if overlay and tunnel == "fou" else None,
+        bgp=True,
     )
 
 

@@ -17,8 +17,8 @@ def find(evidence: Evidence) -> Finding | None:
     running = evidence.running(_is_sdn)
     seen, declared = openshift.sights(evidence, _TYPE)
     seen = [f"{one.place} runs the SDN" for one in running] + seen
-    if evidence.host_subnets:
-        seen.append(f"HostSubnets are there: {len(evidence.host_subnets)}")
+    if evidence.subnet_by_node:
+        seen.append(f"HostSubnets are there: {len(evidence.subnet_by_node)}")
     if not seen:
         return None
     return Finding(
@@ -32,11 +32,16 @@ def find(evidence: Evidence) -> Finding | None:
     )
 
 
+def needs(evidence: Evidence) -> str | None:
+    """Return the kind of object without which nobody knows where pods are."""
+    return "hostsubnets"
+
+
 def node(evidence: Evidence, finding: Finding, name: str) -> NodeNetwork:
     """Return what its HostSubnet says of one node."""
     own = evidence.subnet_by_node.get(name)
     if own is None:
-        return NodeNetwork(name, pod_cidrs=() if evidence.host_subnets else None, mtu=finding.mtu)
+        return NodeNetwork(name, pod_cidrs=() if evidence.subnet_by_node else None, mtu=finding.mtu)
     return NodeNetwork(
         name,
         addresses=(own.address,) if own.address is not None else (),

@@ -130,6 +130,30 @@ class KubeClusterSpec(Part):
     load_balancer: LoadBalancer = Field(
         default_factory=LoadBalancer, description="Which Services of type LoadBalancer are ours."
     )
+    cni: Literal[
+        "auto",
+        "antrea",
+        "aws-vpc-cni",
+        "calico",
+        "canal",
+        "cilium",
+        "flannel",
+        "kindnet",
+        "kube-router",
+        "openshift-sdn",
+        "ovn-kubernetes",
+        "weave",
+    ] = Field(
+        default="auto",
+        description="Which CNI makes the pod network; auto finds out by what the cluster publishes. What is said here goes "
+        "before all that is seen.",
+    )
+    pod_cidrs: Literal["auto", "nodes"] = Field(
+        default="auto",
+        alias="podCIDRs",
+        description="Where pods are. auto: as the CNI publishes it (Calico's blocks, CiliumNodes, HostSubnets, annotations). "
+        "nodes: where Kubernetes assigned them, spec.podCIDRs of each Node, whatever else is published.",
+    )
     service_cidrs: tuple[Network, ...] = Field(
         default=(),
         max_length=20,
@@ -166,6 +190,22 @@ class Freshness(Part):
     synced: YesNo = Field(default=False, description="Whether the first list is complete.")
 
 
+class Cni(Part):
+    """Which CNI the cluster has, from what it publishes."""
+
+    name: str = Field(default="unknown", description='The CNI, several joined by "and", or unknown.')
+    certainty: Literal["certain", "likely", "unknown"] = Field(
+        default="unknown", description="certain: something of it runs; likely: only traces were seen."
+    )
+    mode: str = Field(default="unknown", description="How packets travel between nodes, in the CNI's own words.")
+    why: str = Field(default="", description="What was seen where.")
+    remarks: tuple[str, ...] = Field(
+        default=(),
+        max_length=100,
+        description="Leftovers of others, what could not be read, what is odd about nodes.",
+    )
+
+
 class KubeClusterStatus(Status):
     """What we see of the cluster."""
 
@@ -174,6 +214,7 @@ class KubeClusterStatus(Status):
     uid: str | None = Field(
         default=None, description="UID of the namespace kube-system: which cluster this is, whatever its address."
     )
+    cni: Cni | None = Field(default=None, description="Which CNI the cluster has.")
     watches: Mapping[str, Freshness] = Field(default_factory=dict, description="Freshness of our view, per resource.")
 
 
@@ -186,6 +227,7 @@ class KubeCluster(Kind):
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("Reachable", ".status.reachable", "boolean"),
         Column("Version", ".status.version"),
+        Column("CNI", ".status.cni.name", wide=True),
         Column("UID", ".status.uid", wide=True),
     )
 
