@@ -156,7 +156,12 @@ class KubeWithheld(KubeError):
 
 
 class DeviceError(IsthmusError):
-    """A device cannot be used as a whole; single refused changes are outcomes, not exceptions."""
+    """A device cannot be used as a whole; single refused changes are outcomes, not exceptions.
+
+    ``retry_after`` is the seconds after which asking again makes sense, where that is known better than by the usual pace.
+    """
+
+    retry_after: float | None = None
 
 
 class DeviceUnreachable(DeviceError):

@@ -99,6 +99,31 @@ DEVICE_FAILURES = Counter(
     ("device",),
     registry=REGISTRY,
 )
+NITRO_REQUESTS = Counter(
+    "isthmus_nitro_requests_total",
+    "Requests to NetScalers, by method and kind of object (of an action with it); knock is the question whether one that"
+    " answered 503 serves again.",
+    ("device", "method", "kind"),
+    registry=REGISTRY,
+)
+NITRO_ERRORS = Counter(
+    "isthmus_nitro_errors_total",
+    "What NetScalers refused, items of bulk requests included, by NITRO's error code, or HTTP status where there was none.",
+    ("device", "code"),
+    registry=REGISTRY,
+)
+NITRO_LOGINS = Counter(
+    "isthmus_nitro_logins_total",
+    "Logins at NetScalers, by result: ok, unreachable, or why not (credentials, full, unavailable ...).",
+    ("device", "result"),
+    registry=REGISTRY,
+)
+NITRO_SAVES = Counter(
+    "isthmus_nitro_saves_total",
+    "Saves of a NetScaler's configuration, by result: ok, unreachable, or why not (busy, full ...).",
+    ("device", "result"),
+    registry=REGISTRY,
+)
 API_REQUESTS = Histogram(
     "isthmus_api_request_seconds",
     "How long Kubernetes APIs take to answer (a watch: to begin), by verb; result is ok, an HTTP status, or unreachable.",

@@ -22,12 +22,13 @@ import msgspec
 from isthmus.core.planner import DevicePlanner
 from isthmus.core.restore import restoring
 from isthmus.drivers.base import Driver, Outcome
-from isthmus.errors import IsthmusError, StateError
+from isthmus.errors import IsthmusError
 from isthmus.loop.contested import AGAIN, Contested
 from isthmus.loop.device_status import DeviceStatus, moved_away
 from isthmus.loop.following import OTHERS, Awaited
 from isthmus.loop.handing_over import HandingOver
 from isthmus.loop.measure import Measure
+from isthmus.loop.pausing import pause_after
 from isthmus.loop.queue import KeyedQueue
 from isthmus.loop.recorded import Memory
 from isthmus.loop.remarks import Remarks
@@ -113,9 +114,8 @@ class DeviceWorker:
             except Exception as error:
                 self._failed(error)
                 await self.let_go()
-                pause = 1.0 if isinstance(error, StateError) else 0.5 * 2 ** min(self._failures, 6)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(min(30.0, pause)):
+                    async with asyncio.timeout(pause_after(error, self._failures)):
                         await self._stop.wait()
 
     async def stop(self) -> None:

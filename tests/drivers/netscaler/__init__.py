@@ -1,0 +1,1 @@
+"""The NetScaler driver, against the lab's appliance."""
