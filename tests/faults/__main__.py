@@ -6,6 +6,8 @@ python -m faults run COUNT [--first N] [--jobs N]   play plans of chance
 python -m faults every [--path P] [--jobs N]        play every single fault at every point of one life
 python -m faults catch COUNT --mutant NAME          play until the bug that was made on purpose is found
 
+With --device netscaler the device at the edge is the lab's NetScaler, behind the product's client and driver.
+
 Ends with 1 if a law was broken. The order of sets follows the hash seed, so it is fixed first.
 """
 
@@ -21,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from faults import mutants
-from faults.outside import PATHS
+from faults.outside import DEVICES, PATHS
 from faults.plans import OPEN, of_chance, systematic
 from faults.play import Plan, Verdict, play
 from faults.seam import Fault
@@ -39,6 +41,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--path", choices=PATHS)
+    parser.add_argument("--device", choices=DEVICES, default="memory", help="what stands at the edge")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--rivals", action="store_true", help="let two controllers contend for the Lease")
     parser.add_argument("--faults", default=None)
@@ -51,11 +54,17 @@ def main() -> int:
     if options.what == "catch":
         return _catch(options)
     if options.what == "run":
-        return _many(map(of_chance, range(options.first, options.first + options.count)), options.count, options)
+        return _many(
+            (of_chance(seed, options.device) for seed in range(options.first, options.first + options.count)),
+            options.count,
+            options,
+        )
     if options.what == "every":
-        plans = [plan for path in ([options.path] if options.path else PATHS) for plan in systematic(path)]
+        plans = [
+            plan for path in ([options.path] if options.path else PATHS) for plan in systematic(path, options.device)
+        ]
         return _many(plans, len(plans), options)
-    plan = of_chance(int(options.what))
+    plan = of_chance(int(options.what), options.device)
     if options.faults is not None:
         faults = [word.partition(":") for word in options.faults.split(",") if word]
         if not all(at and kind for at, _, kind in faults):
@@ -63,7 +72,8 @@ def main() -> int:
         chosen = tuple(
             Fault(int(at) if at.isdigit() else at, int(kind) if kind.isdigit() else kind) for at, _, kind in faults
         )
-        plan = Plan(plan.seed, options.path or plan.path, chosen, options.steps or plan.steps, options.rivals)
+        steps = options.steps or plan.steps
+        plan = Plan(plan.seed, options.path or plan.path, chosen, steps, options.rivals, options.device)
     return _tell(plan)
 
 
@@ -84,7 +94,7 @@ def _catch(options: argparse.Namespace) -> int:
     known = [seed for seed in [mutants.FOUND_BY.get(options.mutant)] if seed is not None]
     law = mutants.LAWS.get(options.mutant, "")
     for played, seed in enumerate([*known, *sorted(set(range(options.count)) - OPEN)], 1):
-        wrongs = [wrong for wrong in play(of_chance(seed)).wrongs if law in wrong]
+        wrongs = [wrong for wrong in play(of_chance(seed, options.device)).wrongs if law in wrong]
         if wrongs:
             print(f"{options.mutant}: found by seed {seed}, plan number {played}: {wrongs[0][:200]}")
             return 0

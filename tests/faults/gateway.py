@@ -41,6 +41,39 @@ class Gateway:
         """Return what it holds of ours."""
         return self.memory.resources
 
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Return the spec of the EdgeDevice."""
+        return {"driver": "memory"}
+
+    @property
+    def facts(self) -> DeviceFacts:
+        """Return what it tells of itself."""
+        return self.memory.facts
+
+    @property
+    def foreign(self) -> Mapping[str, str]:
+        """Return what of others stands where ours might."""
+        return self.memory.foreign
+
+    def holds(self, identity: str) -> bool:
+        """Say whether something of ours stands at ``identity``."""
+        return identity in self.resources
+
+    def plant(self, identity: str) -> None:
+        """Let somebody put up a route of his own."""
+        self.memory.foreign[identity] = "route of somebody else"
+
+    def amiss(self, wanted: Mapping[str, AnyResource]) -> list[str]:
+        """Return what is not as it should be, in words."""
+        found = []
+        for identity in sorted(wanted.keys() | self.resources.keys()):
+            should, has = wanted.get(identity), self.resources.get(identity)
+            if should != has:
+                told = (one.describe() if one is not None else "nothing" for one in (should, has))
+                found.append("on the gateway should be {} and is {}".format(*told))
+        return found
+
     def carry_out(self, change: Change, epoch: int) -> Outcome:
         """Make one change, unless a newer controller writes here."""
         self.fence(epoch)

@@ -7,17 +7,22 @@ and Services agree, and nobody writes any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from faults.api import Json, Key
 from faults.gateway import Gateway
-from faults.outside import CLASS, FACTS, Outside
+from faults.objects import pieces, wanted
+from faults.outside import CLASS, Edge, Outside
 from faults.seam import Process
 from faults.truth import DEVICE, LINK
 from faults.virtual import CLOCK
 from isthmus.kube.parse import SERVED_CONDITION
 from isthmus.model.plan import Change
+from isthmus.model.resources import AnyResource
+
+if TYPE_CHECKING:
+    from faults.netscaler import NetScaler
 
 _NEWS = 60.0
 """Seconds that news may be under way: a process was stopped, or a request hung."""
@@ -50,13 +55,8 @@ class Judge:
 
     def change(self, change: Change, gateway: Gateway, process: Process, epoch: int) -> None:
         """Judge one change of the gateway before it takes effect."""
-        self.writes += 1
         self._tell(f"{process.name:6} {change.describe()}")
-        if epoch < self._epoch:
-            self.wrong(f"{process.name} writes {change.identity} in epoch {epoch}, and {self._epoch} has begun")
-        self._epoch = max(epoch, self._epoch)
-        if process.dead:
-            self.wrong(f"{process.name} is dead and writes {change.identity}")
+        self._write(process, epoch, change.identity)
         if change.identity in gateway.memory.foreign and change.action == "delete":
             self.wrong(f"{change.identity} is somebody else's and is deleted")
         now = CLOCK.monotonic()
@@ -69,13 +69,49 @@ class Judge:
         if change.identity in gateway.resources and not self._was_unwanted(change.identity, gateway):
             self.wrong(f"{change.identity} is deleted on ignorance: it was wanted ever since it was made")
 
+    def _write(self, process: Process, epoch: int, what: str) -> None:
+        self.writes += 1
+        if epoch < self._epoch:
+            self.wrong(f"{process.name} writes {what} in epoch {epoch}, and {self._epoch} has begun")
+        self._epoch = max(epoch, self._epoch)
+        if process.dead:
+            self.wrong(f"{process.name} is dead and writes {what}")
+
     def _was_unwanted(self, identity: str, gateway: Gateway) -> bool:
+        return any(wanted is not None and identity not in wanted for wanted in self._wanted_since(identity, gateway))
+
+    def _wanted_since(self, made: str, edge: Edge) -> Iterator[dict[str, AnyResource] | None]:
+        """Yield what should have stood there at each moment since ``made`` was, the latest first."""
         assert self.outside is not None, "the outside is made with the judge"
-        for moment in self.outside.history.since(self._made.get(identity, 0.0)):
-            wanted = moment.wanted(FACTS, gateway.memory.foreign, CLOCK.wall() - CLOCK.skew)
-            if wanted is not None and identity not in wanted:
-                return True
-        return False
+        for moment in self.outside.history.since(self._made.get(made, 0.0)):
+            yield moment.wanted(edge.facts, edge.foreign, CLOCK.wall() - CLOCK.skew)
+
+    # --- on the way, on a NetScaler -----------------------------------------------------------------------------
+
+    def asked(self, process: Process, what: str) -> None:
+        """Note a request that asks for a change, whatever came of it."""
+        self.writes += 1
+        self._tell(f"{process.name:6} {what}")
+
+    def changed(self, process: Process, what: str) -> None:
+        """Judge a request that has changed something: whose turn it was."""
+        self.writes -= 1
+        self._write(process, process.epoch, what)
+
+    def made(self, key: tuple[str, ...]) -> None:
+        """Note that an object came to stand there."""
+        now, name = CLOCK.monotonic(), " ".join(key)
+        if now - self._gone.get(name, 0.0) > _NEWS:
+            self._made[name] = now
+
+    def removed(self, process: Process, key: tuple[str, ...], edge: NetScaler) -> None:
+        """Judge that an object was removed by name: it must have been unwanted at some time."""
+        name = " ".join(key)
+        self._gone[name] = CLOCK.monotonic()
+        for resources in self._wanted_since(name, edge):
+            if resources is not None and key not in pieces(wanted(resources)):
+                return
+        self.wrong(f"{process.name}: {name} is deleted on ignorance: it was wanted ever since it was made")
 
     def claim(self, name: str) -> None:
         """Note that a claim was made."""
@@ -136,17 +172,11 @@ class Judge:
         assert outside is not None, "the outside is made with the judge"
         outside.note(memory=True)
         moment = outside.history.moments[-1]
-        gateway = outside.gateway
-        wanted = moment.wanted(FACTS, gateway.memory.foreign, CLOCK.wall())
+        edge = outside.edge
+        wanted = moment.wanted(edge.facts, edge.foreign, CLOCK.wall())
         if wanted is None:
             return ["no path is chosen"]
-        found = []
-        for identity in sorted(wanted.keys() | gateway.resources.keys()):
-            should, has = wanted.get(identity), gateway.resources.get(identity)
-            if should != has:
-                told = (one.describe() if one is not None else "nothing" for one in (should, has))
-                found.append("on the gateway should be {} and is {}".format(*told))
-        return found + self._services(moment) + self._nodes(outside)
+        return edge.amiss(wanted) + self._services(moment) + self._nodes(outside)
 
     def _services(self, moment: Any) -> list[str]:
         held: dict[Key, list[str]] = {}

@@ -12,16 +12,23 @@ import random
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from ipaddress import ip_interface
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from faults.api import Api, Json
 from faults.disk import Files, fresh
-from faults.gateway import Gateway, Judge
+from faults.gateway import Gateway
+from faults.netscaler import NetScaler
 from faults.truth import CLUSTER, DEVICE, LINK, History
 from faults.virtual import CLOCK
 from isthmus.model.facts import DeviceFacts, Interface
 
+if TYPE_CHECKING:
+    from faults.judge import Judge
+
+Edge: TypeAlias = Gateway | NetScaler
+"""The device at the edge, whichever kind a plan plays with."""
 CLASS = "isthmus.dev/load-balancer"
+DEVICES = ("memory", "netscaler")
 PATHS = ("direct", "flannel", "overlay", "auto")
 FACTS = DeviceFacts(
     (
@@ -40,14 +47,20 @@ def stamp() -> str:
 class Outside:
     """API, gateway, configuration and disk, and the hands that change them."""
 
-    def __init__(self, path: str, source: random.Random, judge: Judge, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, path: str, source: random.Random, judge: Judge, tell: Callable[[str], None], device: str = "memory"
+    ) -> None:
         self.path = path
         self.source = source
         self.tell = tell
         self.api = Api(stamp, streams=source.random() < 0.7, page=source.choice((2, 500)))
         self.files = Files()
         self.connection = fresh()
-        self.gateway = Gateway(FACTS, judge)
+        self.edge: Edge = (
+            NetScaler(judge, random.Random(f"netscaler {source.random()}"))
+            if device == "netscaler"
+            else Gateway(FACTS, judge.change)
+        )
         self.history = History(self.api, self.files, self.connection)
         self._serial = 0
         self._configure()
@@ -61,7 +74,7 @@ class Outside:
         if self.path == "overlay":
             spec["overlay"] = {"networks": ["172.31.0.0/24"]}
         self.files.write("KubeCluster", CLUSTER, {"inCluster": True})
-        self.files.write("EdgeDevice", DEVICE, {"driver": "memory"})
+        self.files.write("EdgeDevice", DEVICE, self.edge.spec)
         self.files.write("ClusterLink", LINK, spec)
         self.files.write("AddressPool", "pool", {"ranges": ["198.51.100.0/29"]})
         if self.path == "flannel":
@@ -227,16 +240,16 @@ class Outside:
         self.files.write("AddressPool", "pool", {"ranges": ranges})
 
     async def _meddle(self) -> None:
-        self.gateway.meddle()
+        self.edge.meddle()
 
     async def _plant(self) -> None:
         self._serial += 1
-        if self.gateway.memory.foreign:
+        if self.edge.foreign:
             return
         number = self.source.randrange(1, 12)
         identity = f"route 10.244.{number}.0/24"
-        if identity not in self.gateway.resources:
-            self.gateway.memory.foreign[identity] = "route of somebody else"
+        if not self.edge.holds(identity):
+            self.edge.plant(identity)
 
     async def _compact(self) -> None:
         self.api.compact()

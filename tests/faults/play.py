@@ -16,12 +16,13 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from faults import virtual
+from faults import netscaler, virtual
 from faults.api import Json, Key
 from faults.disk import Disk, Reader, fresh
 from faults.election import Contender
-from faults.gateway import SeamDriver
+from faults.gateway import Gateway, SeamDriver
 from faults.judge import Judge
+from faults.nitro import SimWire
 from faults.outside import Outside
 from faults.seam import PROCESS, Fault, Process, Seam, factory
 from faults.transport import SimClient
@@ -29,14 +30,16 @@ from faults.virtual import CLOCK
 from isthmus.app import clusters as clusters_module
 from isthmus.app import controller as controller_module
 from isthmus.app.controller import Controller
+from isthmus.app.drivers import DRIVERS, DriverFactory, Wiring
 from isthmus.app.tenure import Alone
+from isthmus.drivers.netscaler.nitro import client as client_module
 from isthmus.errors import IsthmusError
 
 PATIENCE = 900.0
 """Seconds of quiet after which everything must have come right: the slowest cure is the resync, after 300."""
 PROMPT = 150.0
 """The same where nothing struck that only the resync cures: a device that said no, a clock that was wrong."""
-_SLOW = ("refused", "clock-ahead", "clock-behind")
+_SLOW = ("refused", "item-refused", "disk-full", "clock-ahead", "clock-behind")
 STILL = 15.0
 """Seconds for which nobody may write once all is well."""
 _GRACE = 6.0
@@ -54,10 +57,13 @@ class Plan:
     steps: int = 8
     rivals: bool = False
     """Whether two controllers contend for the Lease."""
+    device: str = "memory"
+    """The driver at the edge: ``memory``, or ``netscaler`` with its client and the lab's appliance behind it."""
 
     def __str__(self) -> str:
         faults = ",".join(map(str, self.faults))
-        return f'seed {self.seed}, path {self.path}{", rivals" if self.rivals else ""}, faults "{faults}"'
+        more = (", rivals" if self.rivals else "") + (f", {self.device}" if self.device != "memory" else "")
+        return f'seed {self.seed}, path {self.path}{more}, faults "{faults}"'
 
 
 @dataclass
@@ -83,6 +89,7 @@ class Verdict:
 def play(plan: Plan, tell: Callable[[str], None] = lambda line: None, *, record: bool = False) -> Verdict:
     """Play ``plan`` and return how it went; ``tell`` gets the story line by line."""
     virtual.install()
+    netscaler.install()
     random.seed(plan.seed)
     with asyncio.Runner(loop_factory=virtual.PlanLoop) as runner:
         loop = runner.get_loop()
@@ -102,7 +109,7 @@ class _Run:
         self.judge = Judge(self._say)
         self.seam = Seam(plan.faults, random.Random(f"latency {plan.seed}"), self._say)
         self.seam.record = record
-        self.outside = Outside(plan.path, random.Random(f"life {plan.seed}"), self.judge.change, self._say)
+        self.outside = Outside(plan.path, random.Random(f"life {plan.seed}"), self.judge, self._say, plan.device)
         self.judge.outside = self.outside
         self.outside.api.on_write.append(self._written)
         self._stop = asyncio.Event()
@@ -142,7 +149,7 @@ class _Run:
         verdict.wrongs = self.judge.wrongs
         verdict.struck, verdict.points = self.seam.struck, self.seam.names
         verdict.seconds = CLOCK.monotonic() - 1000
-        verdict.writes, verdict.refused = self.judge.writes, self.outside.gateway.refused
+        verdict.writes, verdict.refused = self.judge.writes, self.outside.edge.refused
         return verdict
 
     # --- the controller's lives ---------------------------------------------------------------------------------
@@ -177,6 +184,7 @@ class _Run:
             own = fresh()  # as a pod has: what was applied is not kept over a restart
             turn = Contender(SimClient(self.outside.api, self.seam), process.name)
             await turn.win()
+            process.epoch = turn.epoch
             self._say(f"{process.name:6} leads, epoch {turn.epoch}")
         state = Disk(self.outside.connection, self.seam, self._remembered, own, turn.leads)
         clusters_module.client = lambda kind, may_write: SimClient(self.outside.api, self.seam, may_write)
@@ -184,13 +192,26 @@ class _Run:
         controller = Controller(
             Path("/configuration"),
             state,
-            drivers={"memory": lambda kind, wiring: SeamDriver(self.outside.gateway, self.seam, lambda: turn.epoch)},
+            drivers=self._drivers(process, lambda: turn.epoch),
             turn=turn,
         )
         assert controller.registry is not None, "it has files"
         controller.registry._reader = Reader(self.outside.files, self.seam)  # type: ignore[assignment]
         self._running[process.name] = (process, controller)
         await controller.run()
+
+    def _drivers(self, process: Process, turn: Callable[[], int]) -> dict[str, DriverFactory]:
+        """Return the way to the device at the edge, for one life."""
+        edge = self.outside.edge
+
+        def epoch() -> int:
+            process.epoch = max(process.epoch, turn())
+            return turn()
+
+        if isinstance(edge, Gateway):
+            return {"memory": lambda kind, wiring: SeamDriver(edge, self.seam, epoch)}
+        client_module.Wire = lambda *_, **__: SimWire(edge, self.seam, process)  # type: ignore[assignment,misc]
+        return {"netscaler": lambda kind, wiring: DRIVERS["netscaler"](kind, Wiring(epoch))}
 
     def _remembered(self, work: str, first: object) -> None:
         """Take the news that the controller's memory changed."""

@@ -145,13 +145,11 @@ class Seam:
     def _jump(self, seconds: float) -> None:
         """Set the wall clock wrong, and right again some time later."""
         CLOCK.skew += seconds
-        self.waiting += 1
 
         def back() -> None:
             CLOCK.skew -= seconds
-            self.waiting -= 1
 
-        asyncio.get_running_loop().call_later(JUMP_LASTS, back)
+        self.later(JUMP_LASTS, back)
 
     async def call(self, name: str, effect: Callable[[], T], trouble: Trouble, *, pauses: bool = True) -> T:
         """Make one request: ``effect`` happens outside, then the reply is on its way back.
@@ -186,6 +184,16 @@ class Seam:
             await process.awake.wait()
             if process.dead:
                 raise asyncio.CancelledError
+
+    def later(self, seconds: float, act: Callable[[], object]) -> None:
+        """Have ``act`` happen outside in some time; until then it is not quiet."""
+        self.waiting += 1
+
+        def then() -> None:
+            self.waiting -= 1
+            act()
+
+        asyncio.get_running_loop().call_later(seconds, then)
 
     async def late(self, seconds: float) -> None:
         """Have a reply, or the want of one, take its time."""
