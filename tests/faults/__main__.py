@@ -6,6 +6,8 @@ python -m faults run COUNT [--first N] [--jobs N]   play plans of chance
 python -m faults every [--path P] [--jobs N]        play every single fault at every point of one life
 python -m faults catch COUNT --mutant NAME          play until the bug that was made on purpose is found
 
+python -m faults outage                             have a NetScaler answer 503 for ten minutes, and count what it is asked
+
 With --device netscaler the device at the edge is the lab's NetScaler, behind the product's client and driver.
 
 Ends with 1 if a law was broken. The order of sets follows the hash seed, so it is fixed first.
@@ -14,6 +16,7 @@ Ends with 1 if a law was broken. The order of sets follows the hash seed, so it 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -23,6 +26,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from faults import mutants
+from faults.outage import outage
 from faults.outside import DEVICES, PATHS
 from faults.plans import OPEN, of_chance, systematic
 from faults.play import Plan, Verdict, play
@@ -59,6 +63,10 @@ def main() -> int:
             options.count,
             options,
         )
+    if options.what == "outage":
+        found = [outage(options.first, after) for after in (None, 5)]
+        print(json.dumps([dataclasses.asdict(one) for one in found]))
+        return 1 if any(one.wrongs for one in found) else 0
     if options.what == "every":
         plans = [
             plan for path in ([options.path] if options.path else PATHS) for plan in systematic(path, options.device)

@@ -56,6 +56,7 @@ PEOPLE: tuple[tuple[str, dict[str, Any]], ...] = (
 _SECRETS = tempfile.TemporaryDirectory(prefix="isthmus-faults-")
 """Where the credentials lie; goes with this process."""
 MEMBERS = "servicegroup_servicegroupmember_binding"
+UNSAVED = "what runs is not saved"
 _MEDDLED = (
     "route",
     "bridgetable",
@@ -161,7 +162,7 @@ class NetScaler:
             if should.get(key) != has.get(key)
         ]
         if not found and self.objects(saved=True) != has:
-            found.append("what runs is not saved")
+            found.append(UNSAVED)
         told = lines(self.primary.running)
         if not found and len(told) > len(resources) + 8:
             found.append(f"the ledger has {len(told)} lines for {len(resources)} things: {told}")

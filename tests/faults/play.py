@@ -88,18 +88,23 @@ class Verdict:
 
 def play(plan: Plan, tell: Callable[[str], None] = lambda line: None, *, record: bool = False) -> Verdict:
     """Play ``plan`` and return how it went; ``tell`` gets the story line by line."""
+    return played(Run(plan, tell, record=record))
+
+
+def played(run: Run) -> Verdict:
+    """Play ``run`` to its end, on time of its own."""
     virtual.install()
     netscaler.install()
-    random.seed(plan.seed)
+    random.seed(run.plan.seed)
     with asyncio.Runner(loop_factory=virtual.PlanLoop) as runner:
         loop = runner.get_loop()
         CLOCK.loop, CLOCK.skew = loop, 0.0
         loop.set_task_factory(factory)
         loop.set_exception_handler(lambda _, context: None)
-        return runner.run(_Run(plan, tell, record=record).run())
+        return runner.run(run.run())
 
 
-class _Run:
+class Run:
     """The play itself."""
 
     def __init__(self, plan: Plan, tell: Callable[[str], None], *, record: bool) -> None:
@@ -133,10 +138,7 @@ class _Run:
             await life
             self._say("world  is quiet from now on")
             await asyncio.sleep(_GRACE)
-            await self._until_well()
-            await self._still("in quiet")
-            await self._restart()
-            await self._still("after a restart")
+            await self.story()
         except _Hopeless as end:
             self.judge.wrong(str(end))
         finally:
@@ -151,6 +153,13 @@ class _Run:
         verdict.seconds = CLOCK.monotonic() - 1000
         verdict.writes, verdict.refused = self.judge.writes, self.outside.edge.refused
         return verdict
+
+    async def story(self) -> None:
+        """Play what comes when the life of nodes and Services is over: all comes right, and stays so."""
+        await self.until_well()
+        await self._still("in quiet")
+        await self._restart()
+        await self._still("after a restart")
 
     # --- the controller's lives ---------------------------------------------------------------------------------
 
@@ -234,7 +243,8 @@ class _Run:
 
     # --- the end ------------------------------------------------------------------------------------------------
 
-    async def _until_well(self) -> None:
+    async def until_well(self) -> None:
+        """Wait until all is as it should be; it must not take too long."""
         began = CLOCK.monotonic()
         amiss = ["nothing was looked at yet"]
         while CLOCK.monotonic() - began < PATIENCE:

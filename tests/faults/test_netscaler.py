@@ -149,3 +149,15 @@ def test_the_judge_sees_whose_things_go(monkeypatch: pytest.MonkeyPatch) -> None
     assert notes.gone == [("route", "10.1.0.0/16", "192.0.2.77")]
     assert len(notes.wrongs) == 3, "the virtual server, its binding, and the address that it brought"
     assert all("old_app" in wrong or "203.0.113.200" in wrong for wrong in notes.wrongs)
+
+
+def test_nothing_of_ours_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever lets go of a device has ended its session; people's stay."""
+
+    async def act(device: NetScaler, nitro: Nitro) -> None:
+        await nitro.get("route")
+        assert len(device.primary.sessions.live()) == 2
+
+    device, _ = played(act, monkeypatch=monkeypatch)
+    [left] = device.primary.sessions.live()
+    assert left.token == device.people[device.primary.address]
