@@ -73,6 +73,12 @@ class Exchange:
                 again = False
                 await self._sleep(_BRIEFLY)
                 continue
+            except NitroError as error:
+                if not (again and left and _soon(error)):
+                    raise
+                again = False
+                await self._sleep(error.retry_after or 0.0)
+                continue
             if body.error is None:
                 if any(item_meaning(item) is Meaning.SECONDARY for item in body.items or ()):
                     self._pair.lost(node)
@@ -87,9 +93,9 @@ class Exchange:
                     await self._sleep(_BRIEFLY)
                 case Meaning.SESSION:
                     raise body.error
-                case Meaning.UNAVAILABLE if again and left and (pause := node.gate.wait()) <= 1.1 * KNOCK:
+                case Meaning.UNAVAILABLE if again and left and _soon(body.error):
                     again = False
-                    await self._sleep(pause)
+                    await self._sleep(body.error.retry_after or 0.0)
                 case _:
                     break
         return Said(answer, body, node.session.secrets)
@@ -109,3 +115,8 @@ class Exchange:
                 _entering.reset(mark)
             self._greeted = met
             return met[1]
+
+
+def _soon(error: NitroError) -> bool:
+    """Return whether the device does not serve just now, and may be knocked at in a moment."""
+    return error.meaning is Meaning.UNAVAILABLE and (error.retry_after or 0.0) <= 1.1 * KNOCK

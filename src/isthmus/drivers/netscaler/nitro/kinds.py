@@ -23,17 +23,19 @@ class Identity:
 
     def of(self, row: Row) -> tuple[str | None, dict[str, str]]:
         """Return what goes into the path and what goes into ``args``; raise ValueError where the key is missing."""
-        args = {name: _text(row[name]) for name in self.args if row.get(name) not in (None, "")}
-        if not self.key:
-            return None, args
-        if row.get(self.key) in (None, ""):
+        said = self.row(row)
+        if self.key and self.key not in said:
             raise ValueError(f"a row without its {self.key} cannot be removed")
-        return _text(row[self.key]), args
+        args = {name: _text(said[name]) for name in self.args if name in said}
+        if not self.key and not args:
+            raise ValueError("a row without anything that identifies it cannot be removed")
+        return _text(said[self.key]) if self.key else None, args
 
     def row(self, row: Row) -> Row:
-        """Return what of ``row`` identifies it, as the bulk form wants it."""
+        """Return what of ``row`` identifies it, as the bulk form wants it; some keys are read back in another case."""
+        lower = {name.lower(): value for name, value in row.items()}
         names = (self.key, *self.args) if self.key else self.args
-        return {name: row[name] for name in names if row.get(name) not in (None, "")}
+        return {name: lower[name] for name in names if lower.get(name) not in (None, "")}
 
 
 _KINDS = {

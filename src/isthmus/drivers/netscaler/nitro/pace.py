@@ -26,7 +26,7 @@ __all__ = ["KNOCK", "Gate", "retry_after"]
 
 KNOCK = 4.0
 """Seconds between two knocks, where the device does not say when to come back."""
-_FIRST = 5.0
+_FIRST = 10.0
 _MOST = 320.0
 _FACTOR = 3.0
 _LONGEST = 3600.0
@@ -35,7 +35,7 @@ _LONGEST = 3600.0
 def retry_after(text: str, now: datetime | None = None) -> float | None:
     """Return the seconds that a Retry-After header says (RFC 9110, 10.2.3: a number, or a date); None where it says none."""
     text = text.strip()
-    if text.isdecimal() and len(text) < 10:
+    if text.isascii() and text.isdecimal() and len(text) < 10:
         return min(float(text), _LONGEST)
     try:
         moment = parsedate_to_datetime(text)

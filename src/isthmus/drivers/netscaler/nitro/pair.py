@@ -16,7 +16,7 @@ from isthmus.drivers.netscaler.nitro.facts import Release, features_in, release_
 from isthmus.drivers.netscaler.nitro.node import Node
 from isthmus.drivers.netscaler.nitro.queries import path
 from isthmus.drivers.netscaler.nitro.results import Row
-from isthmus.drivers.netscaler.nitro.wire import Request
+from isthmus.drivers.netscaler.nitro.wire import NotSent, Request
 from isthmus.errors import DeviceError, DeviceUnreachable
 
 __all__ = ["Pair"]
@@ -81,9 +81,9 @@ class Pair:
                 with contextlib.suppress(DeviceError):
                     await node.session.end()
         if len(failures) == 1:
-            raise failures[0]
+            raise NotSent(str(failures[0])) if type(failures[0]) is DeviceUnreachable else failures[0]
         after = [error.retry_after for error in failures if error.retry_after is not None]
-        lost = DeviceUnreachable(f"{self._place}: neither node is primary: {'; '.join(map(str, failures))}")
+        lost = NotSent(f"{self._place}: neither node is primary: {'; '.join(map(str, failures))}")
         lost.retry_after = min(after, default=None)
         raise lost
 

@@ -21,8 +21,8 @@ from isthmus.drivers.netscaler.nitro.bodies import Answer, read_body, scrubbed
 from isthmus.drivers.netscaler.nitro.credentials import Credential, Credentials
 from isthmus.drivers.netscaler.nitro.errors import Meaning, NitroError
 from isthmus.drivers.netscaler.nitro.queries import path
-from isthmus.drivers.netscaler.nitro.wire import Request
-from isthmus.errors import DeviceError
+from isthmus.drivers.netscaler.nitro.wire import NotSent, Request
+from isthmus.errors import DeviceError, DeviceUnreachable
 from isthmus.metrics import NITRO_LOGINS
 
 __all__ = ["SESSION_TIMEOUT", "Session"]
@@ -126,8 +126,10 @@ class Session:
                 self._not_before = self._clock() + self._pause
                 self._pause = min(2 * self._pause, _LONGEST_PAUSE)
             raise
-        except DeviceError:
+        except DeviceError as error:
             NITRO_LOGINS.labels(self._device, "unreachable").inc()
+            if isinstance(error, DeviceUnreachable):
+                raise NotSent(str(error)) from None  # what the session was for has not been asked
             raise
         NITRO_LOGINS.labels(self._device, "ok").inc()
         self._refused, self._pause = b"", _FIRST_PAUSE
