@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
+import msgspec
 import pytest
 
 from core.rig import NOW, Rig, drive, node
+from isthmus.core.choose import changed
 from isthmus.core.cni import Certainty, Decision, Finding
 from isthmus.core.ground import Ground
 from isthmus.core.world import Choice
@@ -15,7 +17,7 @@ from isthmus.drivers.base import ProbeResult, ProbeTarget
 from isthmus.kube.client import KubeClient
 from isthmus.loop.cluster import Context, Devices
 from isthmus.loop.duties.choose import AGAIN, Choose
-from isthmus.model.facts import DeviceFacts
+from isthmus.model.facts import DeviceFacts, DeviceTraits
 
 
 class Story:
@@ -97,20 +99,14 @@ def test_a_link_without_devices_chooses_nothing() -> None:
     assert story.paths() == []
 
 
-@pytest.mark.parametrize(
-    ("cni", "certainty", "path"),
-    [
-        (None, "unknown", "flannel"),
-        ("unknown", "unknown", "flannel"),
-        ("flannel", "certain", "flannel"),
-        ("canal", "certain", "flannel"),
-        ("calico", "likely", "flannel"),
-        ("calico", "certain", "overlay"),
-    ],
-)
-def test_leftover_annotations_are_no_flannel(cni: str | None, certainty: Certainty, path: str) -> None:
-    """Where another CNI certainly runs, flannel's annotations on nodes prove nothing; a guess does not count."""
-    story = Story()
+def decided(cni: str, certainty: Certainty = "certain", **finding: Any) -> Decision:
+    """Return a decision for one CNI."""
+    found = Finding(cni, certainty == "certain", finding.pop("mode", ""), (), **finding)
+    return Decision(cni, certainty, found.mode, "", () if cni == "unknown" else (found,))
+
+
+def with_flannel(story: Story) -> None:
+    """Have nobody answer, and the node bear flannel's annotations."""
     story.silent = {"gw", "gw2"}
     annotations = {
         "flannel.alpha.coreos.com/backend-type": "vxlan",
@@ -118,10 +114,110 @@ def test_leftover_annotations_are_no_flannel(cni: str | None, certainty: Certain
         "flannel.alpha.coreos.com/public-ip": "192.0.2.11",
     }
     story.rig.put(node("n1", "192.0.2.11", "10.244.1.0/24", annotations=annotations))
-    if cni is not None:
-        found = (Finding(cni, certainty == "certain", "", ()),)
-        story.rig.world.view("east").homes.decision = Decision(cni, certainty, "", "", found)
+
+
+@pytest.mark.parametrize(
+    ("found", "why_not"),
+    [
+        (decided("flannel", tunnels=("vxlan",), port=8472, vni=1), None),
+        (decided("canal", tunnels=("vxlan",)), None),
+        (
+            decided("unknown", "unknown"),
+            "which CNI cluster east has is not known, and annotations of flannel may be leftovers",
+        ),
+        (
+            decided("flannel", "likely", tunnels=("vxlan",)),
+            "cluster east has traces of flannel, and nothing that runs was seen; if it runs, say spec.cni: flannel in the "
+            "KubeCluster",
+        ),
+        (decided("calico"), "the CNI of cluster east is calico, so no flanneld answers"),
+        (
+            decided("flannel", tunnels=("none",), mode="host-gw"),
+            "flannel's backend on cluster east is host-gw, not vxlan alone",
+        ),
+        (
+            decided("flannel", tunnels=("vxlan",), vni=4096),
+            "flannel's VNI on cluster east is 4096, spec.flannel of the link says 1",
+        ),
+        (
+            decided("flannel", tunnels=("vxlan",), port=4789),
+            "flannel's port on cluster east is 4789, spec.flannel of the link says 8472",
+        ),
+    ],
+)
+def test_flannel_is_taken_only_where_it_runs(found: Decision, why_not: str | None) -> None:
+    """Annotations stay on nodes for years: it is what runs that counts, and that the link knows the same flannel."""
+    story = Story()
+    with_flannel(story)
+    story.rig.world.view("east").homes.decision = found
     assert story.look() is None
-    assert story.paths() == [path]
-    if path == "overlay":
-        assert ("flannel", "the CNI of cluster east is calico, so no flanneld answers") in story.kept[0][1].rejected
+    assert story.paths() == ["flannel" if why_not is None else "overlay"]
+    if why_not is not None:
+        assert ("flannel", why_not) in story.kept[0][1].rejected
+
+
+def test_bgp_is_named_where_it_would_do() -> None:
+    """A CNI that speaks BGP could have the device as its peer; that this is not built is said, once it is the choice."""
+    story = Story()
+    story.silent = {"gw", "gw2"}
+    story.rig.world.view("east").homes.decision = decided("calico", mode="ipip Always, BGP", bgp=True)
+    assert story.look() is None
+    assert dict(story.kept[0][1].rejected)["bgp"] == (
+        "calico (ipip Always, BGP) speaks BGP, so gw could be its peer; that is not built yet"
+    )
+
+
+def test_the_cnis_own_port_is_refused_by_its_name() -> None:
+    """An overlay on the very port of the CNI, however unusual, is no way out; nothing is chosen, and it is said why."""
+    story = Story()
+    story.silent = {"gw", "gw2"}
+    story.rig.world.view("east").homes.decision = decided("calico", mode="vxlan Always", port=7700)
+    assert story.look() == AGAIN
+    assert dict(story.duty.rejected["lab"])["overlay"] == (
+        "UDP port 7700 is that of calico (vxlan Always) on the nodes of cluster east"
+    )
+
+
+def test_a_device_that_cannot_ask_shows_whom_it_has_met() -> None:
+    """Where a device cannot probe, a subnet alone is no evidence; an address that it knows is."""
+    story = Story()
+    for name, facts in story.facts.items():
+        assert facts is not None
+        story.facts[name] = msgspec.structs.replace(facts, traits=DeviceTraits(probes=False))
+    story.silent = {"gw2"}
+    assert story.look() is None
+    assert dict(story.kept[0][1].rejected)["direct"] == (
+        "node n1 (192.0.2.11) is in a subnet of gw2, which cannot ask whether it is there and has not met it; write "
+        "path: direct if it is"
+    )
+    story.kept.clear()
+    story.rig.world.choices.clear()
+    story.silent = set()
+    assert story.look() is None
+    assert story.kept[0][1].why == "all 1 nodes are known to gw on their common segment"
+
+
+def test_another_cni_is_said_and_paths_stay() -> None:
+    """A cluster that gets another CNI keeps its path, and the status says what has changed."""
+    story = Story()
+    with_flannel(story)
+    view = story.rig.world.view("east")
+    view.homes.decision = decided("flannel", tunnels=("vxlan",))
+    assert story.look() is None
+    view.homes.decision = decided("cilium")
+    assert story.look() is None
+    assert story.paths() == ["flannel"]
+    assert changed(story.rig.world, "lab", "east") == (
+        "the CNI was flannel when this was chosen and is cilium now; the path stays until the link is made anew"
+    )
+    view.homes.decision = decided("cilium", "likely")
+    assert changed(story.rig.world, "lab", "east") is None
+
+
+def test_nothing_is_chosen_while_pods_cannot_be_told() -> None:
+    """Blocks that we may not read: the choice waits, and says for what."""
+    story = Story()
+    story.rig.world.view("east").pending.add("pods")
+    story.rig.world.view("east").homes.trouble = "we may not read its blocks"
+    assert story.look() == AGAIN
+    assert story.duty.rejected["lab"] == (("auto", "cluster east: we may not read its blocks"),)

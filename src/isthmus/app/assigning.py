@@ -94,7 +94,7 @@ class Assigning:
     def _attach(self, link: ClusterLink, grounds: list[Ground]) -> None:
         addresses = OverlayAddresses(self._world, link.name)
         view = self._world.view(link.spec.cluster)
-        nodes = sorted(view.nodes.values(), key=lambda node: (node.created, node.name))
+        nodes = sorted(view.stated.values(), key=lambda node: (node.created, node.name))
         for node in nodes:
             addresses.learn(node.name, node)
         key = attachment.annotation(link.name)

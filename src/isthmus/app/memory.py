@@ -65,7 +65,7 @@ def choice_of(value: Mapping[str, object]) -> Choice:
     path = value["path"]
     if path not in ("direct", "flannel", "overlay"):
         raise StateError(f"what is remembered holds a choice of an unknown path: {path!r}")
-    return Choice(path, str(value["why"]), tuple((str(p), str(w)) for p, w in rejected))
+    return Choice(path, str(value["why"]), tuple((str(p), str(w)) for p, w in rejected), str(value.get("cni") or ""))
 
 
 def addresses_of(values: Mapping[str, object]) -> dict[str, tuple[IPInterface, ...]]:
@@ -79,7 +79,8 @@ def addresses_of(values: Mapping[str, object]) -> dict[str, tuple[IPInterface, .
 
 def spell_choice(choice: Choice) -> dict[str, object]:
     """Return a choice as it is stored."""
-    return {"path": choice.path, "why": choice.why, "rejected": [list(pair) for pair in choice.rejected]}
+    rejected = [list(pair) for pair in choice.rejected]
+    return {"path": choice.path, "why": choice.why, "rejected": rejected, "cni": choice.cni}
 
 
 class StateMemory:

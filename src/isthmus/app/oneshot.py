@@ -92,6 +92,23 @@ class Oneshot:
         planner.allow_deletes, planner.repair_drift = allow_deletes, repair_drift
         return planner.full(time.time())
 
+    def networks(self) -> dict[str, dict[str, str]]:
+        """Return by cluster which CNI it has, how sure that is, and why; of those that could be read."""
+        found = {name: view.cni for name, view in sorted(self.world.clusters.items())}
+        return {
+            name: {"name": cni.cni, "certainty": cni.certainty, "mode": cni.mode, "why": cni.why}
+            for name, cni in found.items()
+            if cni is not None
+        }
+
+    def paths(self) -> dict[str, dict[str, str]]:
+        """Return by link the path that ``auto`` chose or would choose, and why."""
+        return {
+            name: {"path": choice.path, "why": choice.why}
+            for name, choice in sorted(self.world.choices.items())
+            if name in self.world.links and self.world.links[name].spec.path == "auto"
+        }
+
     async def see(self, device: str) -> None:
         """Look at ``device`` again."""
         observation = await self.drivers[device].observe()

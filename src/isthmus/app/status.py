@@ -14,6 +14,7 @@ from isthmus.app.acceptance import Acceptance
 from isthmus.app.fleet import CountingPlanner, Fleet
 from isthmus.app.joined import JoinedCluster
 from isthmus.app.probing import Probing, Report
+from isthmus.core.choose import changed
 from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL
 from isthmus.core.standing import roles
@@ -88,13 +89,16 @@ def _cni(view: ClusterView) -> dict[str, Any] | None:
     found = view.cni
     if found is None:
         return None
-    odd = [f"node {node.name}: {oddity}" for node in found.nodes for oddity in node.oddities]
+    homes = view.homes
+    odd = [f"node {name}: {oddity}" for name in sorted(homes.odd)[:_SHOWN] for oddity in homes.odd[name]]
+    if len(homes.odd) > _SHOWN:
+        odd.append(f"{len(homes.odd)} nodes have something odd")
     return {
         "name": found.cni,
         "certainty": found.certainty,
         "mode": found.mode,
         "why": found.why,
-        "remarks": _few((*found.remarks, *odd)),
+        "remarks": _few((*found.remarks, *homes.homeless(view.stated), *odd)),
     }
 
 
@@ -207,6 +211,8 @@ def _link(
         why = AS_WRITTEN
     else:
         why = choice.why if choice is not None else "no path works yet"
+        if (moved := changed(world, name, link.spec.cluster)) is not None:
+            why = f"{why}; {moved}"
     return {
         "path": path,
         "why": why,

@@ -58,6 +58,8 @@ async def _run(
         if as_json:
             result: dict[str, Any] = {
                 "plans": [plan.to_json() for plan in plans],
+                "clusters": look.networks(),
+                "links": look.paths(),
                 "notes": look.notes,
                 "problems": [str(problem) for problem in look.problems],
             }
@@ -87,6 +89,10 @@ def show(look: Oneshot, plans: list[Plan]) -> None:
         note(f"configuration: {problem}")
     for text in look.notes:
         note(f"note: {text}")
+    for name, network in look.networks().items():
+        note(f"cluster {name}: CNI {network['name']}, {network['why']}")
+    for name, path in look.paths().items():
+        note(f"link {name}: path {path['path']}: {path['why']}")
     for plan in plans:
         for line in plan.lines():
             plan_line(line)

@@ -93,6 +93,10 @@ def _node(path: Path, ground: Ground, node: NodeFacts, desired: Desired) -> None
         )
         return
     if not node.pod_cidrs:
+        if node.whence:
+            remedy = "if it has pods all the same, name their networks in the Node's annotation isthmus.dev/pod-cidrs"
+            desired.refuse("NoPodCIDR", f"node {node.name} has no pod CIDR: {node.whence}", remedy)
+            return
         desired.refuse(
             "NoPodCIDR",
             f"node {node.name} has no pod CIDR",

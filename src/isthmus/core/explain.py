@@ -14,13 +14,14 @@ import msgspec
 
 from isthmus.core import attachment
 from isthmus.core.allocate import Allocator
+from isthmus.core.choose import changed
 from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL
 from isthmus.core.planner import DevicePlanner
 from isthmus.core.reach import Answer, Question
 from isthmus.core.services import not_ours
 from isthmus.core.standing import standing
-from isthmus.core.world import Holder, World
+from isthmus.core.world import ClusterView, Holder, World
 from isthmus.model.facts import NodeFacts
 from isthmus.model.kinds import ClusterLink, vip_name
 from isthmus.model.plan import Scope
@@ -132,16 +133,34 @@ def _node(name: str, world: World, planners: Mapping[str, DevicePlanner]) -> Ite
     for cluster, view in sorted(world.clusters.items()):
         node = view.nodes.get(name)
         if node is not None:
-            yield from _node_facts(cluster, node)
+            yield from _node_facts(view, node)
             for link in world.links_of_cluster(cluster):
                 yield from _node_on_link(world, link, node, planners)
 
 
-def _node_facts(cluster: str, node: NodeFacts) -> Iterator[Hop]:
+def _cni(view: ClusterView) -> Iterator[Hop]:
+    found = view.cni
+    if found is None:
+        yield Hop("cluster", f"CNI of {view.name}: not looked at yet")
+        return
+    certainty = "" if found.certainty == "unknown" else f", {found.certainty}"
+    yield Hop("cluster", f"CNI of {view.name}: {found.cni}{certainty} ({found.why})")
+    if (waits := view.homes.waits()) is not None:
+        yield Hop("cluster", waits, False)
+
+
+def _node_facts(view: ClusterView, node: NodeFacts) -> Iterator[Hop]:
     addresses = ", ".join(str(address) for address in node.addresses) or "none"
-    yield Hop("cluster", f"node {node.name} of {cluster}: InternalIP {addresses}", bool(node.addresses))
+    yield Hop("cluster", f"node {node.name} of {view.name}: InternalIP {addresses}", bool(node.addresses))
+    if DEVICE_LABEL not in node.labels:
+        yield from _cni(view)
+    if node.endpoints:
+        yield Hop("cluster", f"its CNI reaches it at {', '.join(map(str, node.endpoints))}")
     cidrs = ", ".join(str(prefix) for prefix in node.pod_cidrs) or "none"
-    yield Hop("cluster", f"pod CIDR {cidrs}", bool(node.pod_cidrs))
+    whence = f" ({node.whence})" if node.whence else ""
+    yield Hop("cluster", f"pod CIDR {cidrs}{whence}", bool(node.pod_cidrs))
+    for oddity in view.homes.odd.get(node.name, ()):
+        yield Hop("cluster", oddity)
     yield Hop("cluster", "Ready" if node.not_ready_since is None else "NotReady", node.not_ready_since is None)
     for problem in node.problems:
         yield Hop("cluster", problem, False)
@@ -180,6 +199,8 @@ def _path(world: World, link: ClusterLink) -> Iterator[Hop]:
         yield Hop("link", f"{link.name}: path {name}, as written", True)
     else:
         yield Hop("link", f"{link.name}: path {name}: {choice.why}", True)
+        if (moved := changed(world, link.name, link.spec.cluster)) is not None:
+            yield Hop("link", f"{link.name}: {moved}")
         for rejected, why in choice.rejected:
             yield Hop("link", f"{link.name}: not {rejected}: {why}")
 

@@ -87,10 +87,20 @@ class Ground:
         if not any(own.version == version and interface.name != "lo" for own, interface in self.subnets):
             return None
         for node in self.nodes():
-            address = node.address(version)
-            found = self.segment_address(address) if address is not None else None
+            found = self.hop(node, version)
             if found is not None:
-                return found
+                return found[1:]
+        return None
+
+    def hop(self, node: NodeFacts, version: int) -> tuple[IPAddress, IPAddress, Interface] | None:
+        """Return the node's first address on a segment of the device, the device's own there, and its interface, or none.
+
+        A node with several network cards may be a neighbor by another than its InternalIP.
+        """
+        for address in node.ways(version):
+            found = self.segment_address(address)
+            if found is not None:
+                return address, *found
         return None
 
     def tunnel_end(self, version: int) -> tuple[IPAddress, Interface] | None:

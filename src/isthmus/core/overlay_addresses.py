@@ -108,6 +108,9 @@ class OverlayAddresses:
         link, grounds = ground.link, tuple(grounds)
         if link.spec.overlay is None:
             return f"ClusterLink {link.name} has no overlay network"
+        taken = overlay.refused_port(ground)
+        if taken is not None and self._read(node) is None:
+            return f"{taken}; choose another spec.overlay.port of ClusterLink {link.name}"
         peers = tuple(_peers(grounds))
         tunnels = [tunnel for g in grounds if (tunnel := overlay.device_tunnel(g)) is not None]
         if not peers or not tunnels:

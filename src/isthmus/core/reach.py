@@ -154,4 +154,5 @@ def _address(ground: Ground, path: str, node: NodeFacts, version: int) -> IPAddr
         case "flannel":
             return flannel.next_hop(ground, node, version)
         case _:
-            return node.address(version)
+            found = ground.hop(node, version)
+            return found[0] if found is not None else None

@@ -43,11 +43,15 @@ Holder = tuple[str, str, str]
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """Which path ``auto`` took for a link, why, and why it did not take the others; kept once made."""
+    """Which path ``auto`` took for a link, why, and why it did not take the others; kept once made.
+
+    ``cni`` is the CNI that the cluster had then, empty where it was not known.
+    """
 
     path: PathName
     why: str
     rejected: tuple[tuple[str, str], ...] = ()
+    cni: str = ""
 
 
 class ClusterView:

@@ -50,6 +50,11 @@ class NodeFacts(msgspec.Struct, frozen=True, gc=False):
         """Return the first InternalIP of that IP version."""
         return next((address for address in self.addresses if address.version == version), None)
 
+    def ways(self, version: int) -> tuple[IPAddress, ...]:
+        """Return all addresses of that IP version by which the node may be reached: its CNI's own first, each once."""
+        found = (*self.endpoints, *self.addresses)
+        return tuple(dict.fromkeys(address for address in found if address.version == version))
+
 
 class ServicePort(msgspec.Struct, frozen=True, gc=False):
     """One port of a Service."""
@@ -145,13 +150,15 @@ class DeviceTraits(msgspec.Struct, frozen=True):
 
     ``neighbors``: whether a tunnel has a neighbor and an FDB entry per node (``static``), finds neighbors by flooding to
     every node (``flooded``), or keeps both in one entry (``joined``). ``onlink``: a next hop may lie outside every subnet.
-    ``clamps``: TCP segments are kept within an MTU per link. ``profiles``: virtual servers name their source by a profile.
+    ``clamps``: TCP segments are kept within an MTU per link. ``probes``: it can ask whether an address answers; one that
+    cannot may still tell whom it has met on a segment. ``profiles``: virtual servers name their source by a profile.
     ``tunnel_mac`` is the MAC of its tunnel ends where nobody can choose one.
     """
 
     neighbors: Literal["static", "flooded", "joined"] = "static"
     onlink: bool = True
     clamps: bool = True
+    probes: bool = True
     profiles: bool = False
     tunnel_mac: str = ""
 

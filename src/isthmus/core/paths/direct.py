@@ -18,25 +18,25 @@ def for_link(ground: Ground, desired: Desired) -> None:
 
 
 def for_node(ground: Ground, node: NodeFacts, desired: Desired) -> None:
-    """Add a route per pod CIDR via the node's address of the same family."""
+    """Add a route per pod CIDR via the node's address of the same family that is on the device's segment."""
     for prefix in node.pod_cidrs:
-        address = node.address(prefix.version)
-        if address is None:
+        ways = node.ways(prefix.version)
+        if not ways:
             desired.refuse(
                 "NoNodeAddress",
                 f"node {node.name} has pod CIDR {prefix} and no IPv{prefix.version} InternalIP to route it via",
                 "let the kubelet report one (--node-ip)",
             )
             continue
-        found = ground.segment_address(address)
+        found = ground.hop(node, prefix.version)
         if found is None:
             desired.refuse(
                 "NotOnSegment",
-                f"node {node.name} ({address}) is on no segment of {ground.device_name}",
+                f"node {node.name} ({', '.join(map(str, ways))}) is on no segment of {ground.device_name}",
                 "use path overlay, or connect the device to the nodes' segment",
             )
             continue
-        own, interface = found
+        address, own, interface = found
         if own == address:
             desired.refuse("SameAddress", f"node {node.name} and {ground.device_name} both have {address}")
             continue

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 from isthmus.core import attachment
 from isthmus.core.attachment import Attachment, mac_for
+from isthmus.core.beside import IPV6_MTU, carried, port_taken
 from isthmus.core.ground import VXLAN_OVERHEAD, Desired, Ground
-from isthmus.model.facts import DeviceFacts, NodeFacts
+from isthmus.model.facts import DeviceFacts, Interface, NodeFacts
 from isthmus.model.resources import (
     ZERO_MAC,
     AnyResource,
@@ -57,9 +58,22 @@ def _find_tunnel(ground: Ground) -> Tunnel | None:
         port=overlay.port,
         local=local,
         mac=device_mac(ground),
-        mtu=overlay.mtu or interface.mtu - VXLAN_OVERHEAD[local.version],
+        mtu=overlay.mtu or _mtu(ground, interface, VXLAN_OVERHEAD[local.version]),
         underlay=interface.name,
     )
+
+
+def _mtu(ground: Ground, interface: Interface, overhead: int) -> int:
+    """Return what fits through the device's interface, and between nodes as far as their CNI tells that."""
+    between = carried(ground.cluster)
+    own = interface.mtu - overhead
+    return own if between is None else min(own, max(between - overhead, IPV6_MTU))
+
+
+def refused_port(ground: Ground) -> str | None:
+    """Return why nothing new may be put on the overlay's UDP port: the cluster's CNI has it; or none."""
+    overlay = ground.link.spec.overlay
+    return port_taken(ground.cluster, overlay.port) if overlay is not None else None
 
 
 def own_addresses(ground: Ground) -> tuple[IPInterface, ...]:
@@ -72,6 +86,11 @@ def for_link(ground: Ground, desired: Desired) -> None:
     if ground.link.spec.overlay is None:
         desired.refuse("NoOverlayNetwork", "the link has no spec.overlay", "write spec.overlay.networks")
         return
+    taken = refused_port(ground)
+    if taken is not None:
+        desired.refuse("PortTaken", taken, "choose another spec.overlay.port; 7700 is the default")
+        if not any(attachment.annotation(ground.link_name) in node.annotations for node in ground.nodes()):
+            return  # what stands already stays: it must have worked when it was made
     tunnel = device_tunnel(ground)
     if tunnel is None:
         desired.refuse("NoTunnelAddress", ground.missing_tunnel_end(), "set spec.tunnelAddresses of the EdgeDevice")

@@ -33,7 +33,11 @@ class Choose:
         link = world.links.get(name)
         if link is None or link.spec.path != "auto" or name in world.choices or not link.spec.devices:
             return None
-        if world.view(link.spec.cluster).doubt("nodes"):
+        doubt = world.view(link.spec.cluster).doubt("nodes", "network", "pods")
+        if doubt is not None:
+            self.rejected[name] = (
+                ("auto", doubt),
+            )  # a choice is kept for good, so it rests on nothing that is half read
             return AGAIN
         found: list[Choice] = []
         for device in link.spec.devices:
