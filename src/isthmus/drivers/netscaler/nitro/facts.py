@@ -7,7 +7,7 @@ they are; what cannot be read, or is older than the oldest with all that we use,
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeAlias
 
 from isthmus.drivers.netscaler.nitro.bodies import scrubbed
@@ -24,14 +24,14 @@ OLDEST: Release = (11, 1, 0)
 _VERSION = re.compile(r"\bNS(\d{1,3})\.(\d{1,3})(?:\s*:?\s*Build\s+(\d{1,5}))?")
 
 
-def release_in(row: Row, place: str) -> Release:
+def release_in(row: Row, place: str, secrets: Collection[str] = ()) -> Release:
     """Return release and build that ``nsversion`` says; raise ``DeviceUnsupported`` for one that cannot be used."""
     said = row.get("version")
     text = said if isinstance(said, str) else ""
     found = _VERSION.search(text)
     if found is None:
         raise DeviceUnsupported(
-            f"{place}: its version reads {scrubbed(text)[:80]!r}, which is none of a NetScaler ADC; is it one?"
+            f"{place}: its version reads {scrubbed(text, secrets)[:80]!r}, which is none of a NetScaler ADC; is it one?"
         )
     release = (int(found[1]), int(found[2]), int(found[3] or 0))
     if release < OLDEST:

@@ -100,7 +100,7 @@ class Pair:
             return False
         version = await self._read(node, "nsversion")
         features = await self._read(node, "nsfeature")
-        self.release = release_in(version[0] if version else {}, node.place)
+        self.release = release_in(version[0] if version else {}, node.place, node.session.secrets)
         self.features = features_in(features[0] if features else {})
         self._met = (node, node.session.logins)
         return True
