@@ -17,7 +17,12 @@ Json = dict[str, Any]
 FIRST_NAMESPACES = frozenset(("default", "kube-node-lease", "kube-public", "kube-system"))
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 # Everything else of the built-in kinds is the server's own, or made by no test.
-CLUSTER_WIDE = ("/api/v1/nodes",)
+_OURS = "?labelSelector=app.kubernetes.io/part-of=isthmus"
+CLUSTER_WIDE = (
+    "/api/v1/nodes",
+    f"/apis/rbac.authorization.k8s.io/v1/clusterroles{_OURS}",
+    f"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings{_OURS}",
+)
 NAMESPACED = (
     "/api/v1/{}services",
     "/api/v1/{}configmaps",
@@ -28,6 +33,10 @@ NAMESPACED = (
     "/apis/coordination.k8s.io/v1/{}leases",
     "/apis/events.k8s.io/v1/{}events",
     "/apis/apps/v1/{}daemonsets",
+    "/apis/apps/v1/{}deployments",
+    "/apis/policy/v1/{}poddisruptionbudgets",
+    f"/apis/rbac.authorization.k8s.io/v1/{{}}roles{_OURS}",
+    f"/apis/rbac.authorization.k8s.io/v1/{{}}rolebindings{_OURS}",
 )
 _OWN = frozenset((("default", "kubernetes"), ("kube-system", "extension-apiserver-authentication")))
 
@@ -63,6 +72,7 @@ async def _empty(session: aiohttp.ClientSession, path: str) -> None:
         space = meta.get("namespace", "")
         if (space, meta["name"]) in _OWN or "apiserver" in meta["name"]:
             continue
+        path = path.partition("?")[0]
         head, _, plural = path.rpartition("/")
         one = f"{head}/namespaces/{space}/{plural}/{meta['name']}" if space else f"{path}/{meta['name']}"
         if meta.get("finalizers"):

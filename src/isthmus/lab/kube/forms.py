@@ -126,7 +126,21 @@ def without_nulls(value: Any) -> Any:
 
 _PARTS = {
     **dict.fromkeys(
-        ("nodes", "services", "namespaces", "pods", "daemonsets.apps", "deployments.apps"), "spec status"
+        (
+            "nodes",
+            "services",
+            "namespaces",
+            "pods",
+            "daemonsets.apps",
+            "deployments.apps",
+            "poddisruptionbudgets.policy",
+        ),
+        "spec status",
+    ),
+    **dict.fromkeys(("roles.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io"), "rules"),
+    **dict.fromkeys(
+        ("rolebindings.rbac.authorization.k8s.io", "clusterrolebindings.rbac.authorization.k8s.io"),
+        "subjects roleRef",
     ),
     "customresourcedefinitions.apiextensions.k8s.io": "spec status",
     "leases.coordination.k8s.io": "spec",

@@ -133,6 +133,12 @@ BUILTIN = (
     Resource("coordination.k8s.io", "v1", "Lease", "leases", True, unconditional=False, create_on_update=True),
     Resource("apps", "v1", "DaemonSet", "daemonsets", True, ("ds",), ("all",), status=True, generation=True),
     Resource("apps", "v1", "Deployment", "deployments", True, ("deploy",), ("all",), status=True, generation=True),
+    Resource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", True, ("pdb",), status=True, generation=True),
+    # Stored for whoever installs something; nobody is bound by them (see ``access``).
+    Resource("rbac.authorization.k8s.io", "v1", "Role", "roles", True, name_rule="path"),
+    Resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", True, name_rule="path"),
+    Resource("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", False, name_rule="path"),
+    Resource("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", False, name_rule="path"),
     Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False,
              ("crd", "crds"), ("api-extensions",), status=True, generation=True),
 )  # fmt: skip

@@ -45,6 +45,7 @@ _NAME_RULES = {
         "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation "
         f"is '{_SERVICE}')",
     ),
+    "path": (r"(?!\.{1,2}$)[^/%]+", 65535, "may not be '.' or '..', and may not contain '/' or '%'"),
 }
 
 # What a client cannot change by an update, whatever it sends.
