@@ -90,7 +90,7 @@ def show(look: Oneshot, plans: list[Plan]) -> None:
     for text in look.notes:
         note(f"note: {text}")
     for name, network in look.networks().items():
-        note(f"cluster {name}: CNI {network['name']}, {network['why']}")
+        note(f"cluster {name}: CNI {network['why']}")
     for name, path in look.paths().items():
         note(f"link {name}: path {path['path']}: {path['why']}")
     for plan in plans:

@@ -143,8 +143,7 @@ def _cni(view: ClusterView) -> Iterator[Hop]:
     if found is None:
         yield Hop("cluster", f"CNI of {view.name}: not looked at yet")
         return
-    certainty = "" if found.certainty == "unknown" else f", {found.certainty}"
-    yield Hop("cluster", f"CNI of {view.name}: {found.cni}{certainty} ({found.why})")
+    yield Hop("cluster", f"CNI of {view.name}: {found.why}")
     if (waits := view.homes.waits()) is not None:
         yield Hop("cluster", waits, False)
 
