@@ -24,6 +24,7 @@ one of these once, at the edge where they appear, with ``raise ... from error``.
     │   ├── DeviceUnreachable no answer; tried again later
     │   ├── DeviceRefused     an answer that retrying does not change
     │   ├── DeviceFenced      a newer controller writes to this device
+    │   ├── NitroError        a NetScaler's own no, with its code (drivers/netscaler/nitro/errors.py)
     │   └── DeviceUnsupported this host or version lacks something; says what
     ├── GuardTripped          a plan would delete too much without consent
     └── LabError              the lab could not be built on this host

@@ -27,7 +27,7 @@ async def clean(where: Sources, only: tuple[str, ...], *, really: bool) -> tuple
 
     Return that, and what is wrong in the configuration: a device that cannot be read from it is not cleaned.
     """
-    wiring = by_hand(where.state) if really else looking(where.state)
+    wiring = by_hand(where.state, where.home) if really else looking(where.state, where.home)
     read = await look(where, set(DRIVERS), memory=False)
     objects = read.configuration.snapshot.objects.values()
     devices = {one.name: one for one in objects if isinstance(one, EdgeDevice)}

@@ -83,7 +83,7 @@ class Controller:
             moved=self._moved,
             allow_deletes=allow_deletes,
             drivers=drivers,
-            wiring=_reaching(wiring, state),
+            wiring=_reaching(wiring, state, home),
             crashed=self._crashed,
             tenure=self.turn.of,
             blind=self.turn.blind,
@@ -376,8 +376,10 @@ class Controller:
         await statuses.say(self._problems, self._accepted, running=running)
 
 
-def _reaching(wiring: Wiring, state: StateDirectory | None) -> Wiring:
-    """Return ``wiring`` with the place of credentials that goes with the state directory, unless it names one."""
+def _reaching(wiring: Wiring, state: StateDirectory | None, home: Home | None) -> Wiring:
+    """Return ``wiring`` with the places of credentials that go with state directory and home, unless it names them."""
+    if wiring.home is None and home is not None:
+        wiring = replace(wiring, home=home.client.connection)
     if wiring.directory is not None or state is None:
         return wiring
     return replace(wiring, directory=state.path / GATEWAYS)

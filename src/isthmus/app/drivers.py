@@ -17,6 +17,7 @@ from isthmus.drivers.external import ExternalDevice
 from isthmus.drivers.linux.driver import LinuxDriver
 from isthmus.drivers.linux.hops import ProbeTiming
 from isthmus.drivers.memory import MemoryDriver
+from isthmus.kube.connection import Connection
 from isthmus.model.facts import DeviceFacts, Interface
 from isthmus.model.kinds import EdgeDevice
 from isthmus.model.kinds.device import MemberProbe
@@ -30,11 +31,13 @@ class Wiring:
     """What a driver needs of the process it runs in.
 
     ``epoch`` is asked before each write that another writer could contend for; it rises from one writer to the next and
-    is 0 where nobody contends. ``directory`` is where the credentials of devices lie, each device's in a folder of its name.
+    is 0 where nobody contends. ``directory`` is where the credentials of devices lie, each device's in a folder of its name;
+    ``home`` is the cluster whose Secrets may be named as such a place, none where there is no home cluster.
     """
 
     epoch: Callable[[], int] = lambda: 0
     directory: Path | None = None
+    home: Connection | None = None
 
 
 DriverFactory: TypeAlias = Callable[[EdgeDevice, Wiring], Driver]
@@ -46,18 +49,18 @@ UNFENCED = Wiring()
 """The wiring of who only looks."""
 
 
-def by_hand(state: Path | None) -> Wiring:
+def by_hand(state: Path | None, home: Connection | None = None) -> Wiring:
     """Return the wiring of one command that writes because a person says so: newer than any controller until now.
 
     A controller that is running then writes no more until it is started again, which is what keeps the two from taking turns.
     """
     epoch = int(time.time() * 1000)
-    return Wiring(lambda: epoch, None if state is None else state / GATEWAYS)
+    return Wiring(lambda: epoch, None if state is None else state / GATEWAYS, home)
 
 
-def looking(state: Path | None) -> Wiring:
+def looking(state: Path | None, home: Connection | None = None) -> Wiring:
     """Return the wiring of a command that writes nothing."""
-    return Wiring(directory=None if state is None else state / GATEWAYS)
+    return Wiring(directory=None if state is None else state / GATEWAYS, home=home)
 
 
 def _linux(device: EdgeDevice, wiring: Wiring) -> Driver:

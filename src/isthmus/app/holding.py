@@ -64,7 +64,7 @@ async def hold(where: Sources) -> AsyncIterator[Held]:
         await kept.read()
         claims = HomeClaims(client, HomeRegistry(client, set(DRIVERS)))
         applied: Memory = StateMemory(state) if state is not None else NoMemory()
-        yield Held(kept, claims, applied, Wiring(lambda: turn.epoch, directory), turn.leads)
+        yield Held(kept, claims, applied, Wiring(lambda: turn.epoch, directory, where.home), turn.leads)
 
 
 @asynccontextmanager

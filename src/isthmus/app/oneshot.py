@@ -62,7 +62,7 @@ class Oneshot:
         self.unread: dict[tuple[str, str], str] = {}
         self.uids: dict[str, str] = {}
         self.where = where
-        self._wiring = wiring or looking(where.state)
+        self._wiring = wiring or looking(where.state, where.home)
         self._makers = drivers
         self._adopt = adopt or {}
         self._patience = patience

@@ -108,6 +108,18 @@ class Session:
 
     async def _login(self) -> str:
         credential = await self._believed()
+        try:
+            return await self._login_as(credential)
+        except NitroError as error:
+            if error.meaning is not Meaning.CREDENTIALS:
+                raise
+            # Where it lies, another one may have been put since we looked: that one is tried at once.
+            other = await self._credentials.renewed(credential)
+            if self._hash(other) == self._hash(credential):
+                raise
+        return await self._login_as(other)
+
+    async def _login_as(self, credential: Credential) -> str:
         self._known = frozenset({credential.password})
         try:
             answer = await self._ask(credential)
