@@ -105,4 +105,4 @@ def test_every_error_is_documented() -> None:
 
 def test_every_driver_has_a_page() -> None:
     """Each driver that users can name has a page with its quirks."""
-    assert DRIVERS.keys() == {path.stem for path in (ROOT / "docs" / "devices").glob("*.md")}
+    assert DRIVERS.keys() <= {path.stem for path in (ROOT / "docs" / "devices").glob("*.md")}
