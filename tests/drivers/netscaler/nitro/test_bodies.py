@@ -51,7 +51,7 @@ SEEN = {
         401,
         '{"errorcode": 1244,"message": "Authentication Failed: Use of Basic Authentication is Disabled."'
         ',"severity": "ERROR"\n}',
-        (1244, Meaning.REFUSED),
+        (1244, Meaning.SESSION),
     ),
     "an old release, a write that was done": (201, "", None),
 }

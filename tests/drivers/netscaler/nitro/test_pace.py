@@ -70,6 +70,20 @@ async def test_ten_minutes_of_503_with_a_word_when() -> None:
         assert await keep_opening(rig, hand, began + MINUTES + 60) <= began + MINUTES + 5
 
 
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+async def test_every_way_to_say_so(status: int) -> None:
+    """Whatever status a web server chooses, it is no reason for a rush."""
+    hand = Hand()
+    async with talking(clock=hand, opened=False) as rig:
+        rig.device.faults.fail_next(10_000, status=status)
+        with pytest.raises(AssertionError, match="never"):
+            await keep_opening(rig, hand, hand.now + 60)
+        assert rig.device.faults.requests.total() <= 20
+        with pytest.raises(NitroError) as away:
+            await rig.nitro.open()
+        assert away.value.meaning is Meaning.UNAVAILABLE
+
+
 async def test_a_read_waits_out_a_short_503() -> None:
     """One 503 in the middle of work costs one knock, not the session and all that was read."""
     slept = []

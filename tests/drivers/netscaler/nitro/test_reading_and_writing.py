@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from drivers.netscaler.nitro.rig import appliance, talking
 from isthmus.drivers.netscaler.nitro import Meaning, NitroError
 from isthmus.drivers.netscaler.nitro.bulk import MOST_ITEMS
 from isthmus.errors import DeviceUnreachable
+from isthmus.lab.nitro import Appliance, Refusal
+from isthmus.lab.nitro.answers import Answer
+from isthmus.lab.nitro.queries import Request
 
 
 async def test_a_device_is_met_in_four_requests() -> None:
@@ -105,6 +110,22 @@ async def test_an_old_release_removes_one_by_one() -> None:
         await rig.nitro.add("vxlan", [{"id": 1}, {"id": 2}])
         await rig.nitro.remove("vxlan", [{"id": 1}, {"id": 2}])
         assert (rig.asked("remove", "vxlan"), rig.asked("delete", "vxlan")) == (1, 5)
+
+
+async def test_a_release_that_refuses_the_form_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that does not know the action at all says so once for all rows; they are removed one by one."""
+
+    def perform(self: Appliance, method: str, asked: Request, *args: Any, **more: Any) -> Answer:
+        if asked.action == "remove":
+            raise Refusal(1097, "action")
+        return known(self, method, asked, *args, **more)
+
+    known = Appliance.perform
+    monkeypatch.setattr(Appliance, "perform", perform)
+    async with talking() as rig:
+        await rig.nitro.add("vxlan", [{"id": 1}, {"id": 2}])
+        assert [one.done for one in await rig.nitro.remove("vxlan", [{"id": 1}, {"id": 2}])] == [True, True]
+        assert (rig.asked("remove", "vxlan"), rig.asked("delete", "vxlan")) == (1, 2)
 
 
 async def test_what_cannot_be_told_is_not_removed() -> None:

@@ -34,6 +34,8 @@ __all__ = ["Nitro"]
 
 _SAVE = 60.0
 """Seconds that a save may take at least: a large configuration is written to a small disk."""
+_SAVE_AT_LAST = 15.0
+"""Seconds that a save may hold up the end of a process; the device goes on with it by itself."""
 
 
 class Nitro:
@@ -101,8 +103,9 @@ class Nitro:
         if self._wire is None:
             return
         if self._saver.unsaved and self._pair.met() is not None and not self._pair.away():
-            with contextlib.suppress(DeviceError):
-                await self._saver.now()
+            with contextlib.suppress(DeviceError, TimeoutError):
+                async with asyncio.timeout(_SAVE_AT_LAST):
+                    await self._saver.now()
         try:
             await self._pair.leave()
         finally:

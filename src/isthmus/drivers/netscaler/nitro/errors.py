@@ -11,7 +11,11 @@ from enum import StrEnum
 
 from isthmus.errors import DeviceError
 
-__all__ = ["MEANINGS", "Meaning", "NitroError", "meaning_of"]
+__all__ = ["AWAY", "MEANINGS", "Meaning", "NitroError", "meaning_of"]
+
+
+AWAY = frozenset({429, 502, 503, 504})
+"""HTTP statuses by which a web server says that nobody behind it serves now."""
 
 
 class Meaning(StrEnum):
@@ -65,14 +69,12 @@ MEANINGS: dict[int, Meaning] = {
 
 
 def meaning_of(code: int, http: int) -> Meaning:
-    """Return what ``code`` means, or, where the body said none (0), what the HTTP status does."""
+    """Return what ``code`` means, or, where it is none that we know, what the HTTP status does."""
     if code in MEANINGS:
         return MEANINGS[code]
-    if code == 0 and http in (401, 444):
+    if http in (401, 444):
         return Meaning.SESSION
-    if code == 0 and http in (429, 502, 503, 504):
-        return Meaning.UNAVAILABLE
-    return Meaning.REFUSED
+    return Meaning.UNAVAILABLE if http in AWAY else Meaning.REFUSED
 
 
 class NitroError(DeviceError):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from isthmus.drivers.netscaler.nitro.bodies import Answer, Body, item_code, read_body
 from isthmus.drivers.netscaler.nitro.credentials import Credentials
-from isthmus.drivers.netscaler.nitro.errors import Meaning, NitroError
+from isthmus.drivers.netscaler.nitro.errors import AWAY, Meaning, NitroError
 from isthmus.drivers.netscaler.nitro.pace import Gate, retry_after
 from isthmus.drivers.netscaler.nitro.queries import path
 from isthmus.drivers.netscaler.nitro.sessions import Session
@@ -24,6 +24,8 @@ from isthmus.metrics import NITRO_ERRORS, NITRO_REQUESTS
 __all__ = ["Node", "OtherSession", "Tools"]
 
 _KNOCKED = "knock"
+_LONG = 256 << 10
+"""Bytes of a body that is not read between two turns of the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,11 @@ class Node:
         if session is not None and session != self.session.logins:
             raise OtherSession
         answer = await self._pass(replace(request, token=token))
-        body = read_body(answer, f"{self.place}: {request.what}", self.session.secrets)
+        place = f"{self.place}: {request.what}"
+        if len(answer.body) > _LONG:  # other devices are waiting for the event loop
+            body = await asyncio.to_thread(read_body, answer, place, self.session.secrets)
+        else:
+            body = read_body(answer, place, self.session.secrets)
         if body.error is not None:
             if body.error.meaning is Meaning.UNAVAILABLE:
                 body.error.retry_after = self.gate.wait()
@@ -100,7 +106,7 @@ class Node:
             if self.gate.knocks():
                 # Without a session it says 401 if it serves, and nothing was done.
                 answer = await self._send(Request("GET", path("nsversion"), _KNOCKED, min(self._tools.limit, 5.0)))
-                if answer.status == 503:
+                if answer.status in AWAY:
                     raise self._away(self.gate.wait())
 
     def _away(self, left: float) -> NitroError:
@@ -118,7 +124,7 @@ class Node:
             method, _, kind = request.what.partition(" ")
             NITRO_REQUESTS.labels(self._tools.device, method, kind).inc()
             answer = await self._tools.wire().send(self.root, request)
-        if answer.status == 503:
+        if answer.status in AWAY:
             self.gate.declines(retry_after(answer.retry_after))
         else:
             self.gate.serves()

@@ -105,7 +105,9 @@ class Wire:
                     response.headers.get("Retry-After", ""),
                     tuple(response.headers.getall("Set-Cookie", ())),
                 )
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not self._session.closed:
+                raise
             # Nothing is chained: what these hold in their arguments includes the headers, and so the session.
             raise self._mapped(root, request, error) from None
 

@@ -65,7 +65,9 @@ class Writes:
         if len(rows) > 1 and kind not in self._one_by_one:
             told = [known.row(row) for row in rows]
             results = await self.write("POST", kind, told, f"POST {kind}?remove", {"action": "remove"})
-            if not any(_not_that_way(result) for result in results):
+            if not (
+                any(_not_that_way(result) for result in results) or all(_as_a_whole(result) for result in results)
+            ):
                 return [result._replace(row=row) for row, result in zip(rows, results, strict=True)]
             self._one_by_one.add(kind)
         found = await asyncio.gather(*(self._remove_one(kind, row) for row in rows), return_exceptions=True)
@@ -118,6 +120,11 @@ def _not_that_way(result: Result) -> bool:
     """Return whether the device took the bulk form of a removal for something else: no such action, or an addition."""
     error = result.error
     return error is not None and (error.code in _NO_SUCH_ACTION or error.meaning is Meaning.EXISTS)
+
+
+def _as_a_whole(result: Result) -> bool:
+    """Return whether the request was refused as such: of a bulk form that is known, each item has its own answer (207)."""
+    return result.error is not None and result.error.http != 207
 
 
 def _collected(rows: Sequence[Row], found: Sequence[Result | BaseException]) -> list[Result]:
