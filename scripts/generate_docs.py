@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import yaml
-from reference import code, commands, failures, figures, kinds, marks, spoken
+from reference import code, commands, environment, failures, figures, kinds, marks, spoken
 
 from isthmus.model.schema import crds
 
@@ -21,6 +21,7 @@ DEFINITIONS = ROOT / "deploy" / "base" / "definitions" / "crds.yaml"
 PAGES = {
     "kinds.md": kinds.page,
     "commands.md": commands.page,
+    "environment.md": environment.page,
     "annotations-and-labels.md": marks.page,
     "reasons.md": spoken.reasons_page,
     "logs.md": spoken.logs_page,

@@ -16,15 +16,15 @@ OURS = "isthmus.dev/"
 MEANINGS: dict[str, tuple[str, str, str, str]] = {
     "isthmus.dev/abandon": (
         "annotation",
-        "ClusterLink, EdgeDevice",
+        "ClusterLink, EdgeDevice, the switch ConfigMap",
         "you",
         'With the value `"true"` on an object that is being deleted: it goes without being cleaned up.',
     ),
     "isthmus.dev/cleanup": (
         "finalizer",
-        "ClusterLink, EdgeDevice",
+        "ClusterLink, EdgeDevice, the switch ConfigMap",
         "the controller",
-        "Objects of a home cluster stay until what they made has been cleaned up.",
+        "Objects of a home cluster stay until what they made has been cleaned up, and so does the switch of `--from-env`.",
     ),
     "isthmus.dev/accept-answer": (
         "annotation",

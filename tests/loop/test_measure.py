@@ -23,7 +23,13 @@ from .clock import now, virtually
 
 @pytest.fixture(autouse=True)
 def from_nothing() -> Iterator[None]:
+    # Before as well: what other tests of this process have measured is in the same registry.
+    _forget_all()
     yield
+    _forget_all()
+
+
+def _forget_all() -> None:
     forget("device", "gw")
     forget("kind", "nodes")
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,11 @@ from isthmus.app.home.home import Home
 from isthmus.app.home.moving import move_in
 from isthmus.app.home.recollection import Recollection
 from isthmus.app.joining import Joining
+from isthmus.app.keeping import memories, reaching
 from isthmus.app.keeping_up import kept_up
-from isthmus.app.memory import NoMemory, SmallMemory, StateMemory
-from isthmus.app.origins import Configuration, Origin, combined, files_origin
+from isthmus.app.memory import NoMemory, StateMemory
+from isthmus.app.older import Older
+from isthmus.app.origins import Configuration, Origin, beside, combined, files_origin
 from isthmus.app.probing import Probing
 from isthmus.app.sharing import Sharing
 from isthmus.app.status_round import StatusRound
@@ -37,11 +38,10 @@ from isthmus.app.taking import WrittenClaims, known, take_kinds
 from isthmus.app.tenure import Alone
 from isthmus.core.allocate import Allocator
 from isthmus.core.world import Holder, World
-from isthmus.errors import InputError, IsthmusError
-from isthmus.loop.duties.service import Claims
+from isthmus.errors import IsthmusError
 from isthmus.model.kinds import Key, VirtualIP
 from isthmus.model.plan import Scope
-from isthmus.registry.state import GATEWAYS, StateDirectory
+from isthmus.registry.state import StateDirectory
 from isthmus.registry.watch import Changes, FileRegistry
 from isthmus.telemetry import get_logger
 
@@ -66,15 +66,20 @@ class Controller:
         drivers: Mapping[str, DriverFactory] = DRIVERS,
         wiring: Wiring = UNFENCED,
         turn: Alone | None = None,
+        older: Older | None = None,
     ) -> None:
-        """``turn`` says when this process may write; without one it always may, for it is alone."""
+        """``turn`` says when this process may write; without one it always may, for it is alone.
+
+        ``older`` are the objects that the environment says, as for the older systems.
+        """
         self.turn = turn or Alone()
         self.turn.resumed = self._look_at_everything
         self.world = World()
         self.registry = FileRegistry(config, set(drivers)) if config is not None else None
         self.home = home
+        self.older = older
         self._log = get_logger("app")
-        self._memory, self._claims = _memories(state, home)
+        self._memory, self._claims = memories(state, home)
         self._state = state
         self.fleet = Fleet(
             self.world,
@@ -83,7 +88,7 @@ class Controller:
             moved=self._moved,
             allow_deletes=allow_deletes,
             drivers=drivers,
-            wiring=_reaching(wiring, state, home),
+            wiring=reaching(wiring, state, home),
             crashed=self._crashed,
             tenure=self.turn.of,
             blind=self.turn.blind,
@@ -128,6 +133,8 @@ class Controller:
         self._problems: tuple[str, ...] = ()
         self._accepted: dict[Key, Acceptance] = {}
         self._configuration = Configuration(combined(Origin(), Origin()).snapshot)
+        if older is not None:
+            older.join(self.world, self.fleet, self.turn, lambda: self._hear({("Controller", "controller")}))
 
     def stop(self) -> None:
         """Ask for a graceful end: changes under way finish, state is kept, devices keep what they have."""
@@ -160,6 +167,8 @@ class Controller:
             ]
             if self._state is not None:
                 works.append(Orders(self.world, self._state.path, self.fleet.look_at_everything).run())
+            if self.older is not None:
+                works.append(self.older.run())
             if self.home is not None:
                 home = self.home
                 works += [home.run(), kept_up("taking over", lambda: self._when_home_is_read(home))]
@@ -282,6 +291,8 @@ class Controller:
         """Take what stands in both origins, and what is to be said of it."""
         files = files_origin(self.registry.snapshot()) if self.registry is not None else Origin()
         home = self.home.registry.origin() if self.home is not None else Origin()
+        if self.older is not None:
+            files = beside(files, self.older.origin())
         self._configuration = combined(files, home)
         if self.home is not None and self._remembers:
             self.home.count(self._configuration)
@@ -374,21 +385,3 @@ class Controller:
 
     async def _say_status(self, statuses: StatusRound, *, running: bool = True) -> None:
         await statuses.say(self._problems, self._accepted, running=running)
-
-
-def _reaching(wiring: Wiring, state: StateDirectory | None, home: Home | None) -> Wiring:
-    """Return ``wiring`` with the places of credentials that go with state directory and home, unless it names them."""
-    if wiring.home is None and home is not None:
-        wiring = replace(wiring, home=home.client.connection)
-    if wiring.directory is not None or state is None:
-        return wiring
-    return replace(wiring, directory=state.path / GATEWAYS)
-
-
-def _memories(state: StateDirectory | None, home: Home | None) -> tuple[SmallMemory, Claims]:
-    if home is not None:
-        return home.memory, home.claims
-    if state is None:
-        raise InputError("controller", "has nowhere to keep claims", "name a state directory or a home cluster")
-    memory = StateMemory(state)
-    return memory, memory

@@ -100,7 +100,7 @@ class JoinedCluster:
         self.attach = Attach(context)
         self.choose = Choose(context, self._fleet.probe, self._keep_choice)
         self.service = Service(context, self._allocator, self._claims, self._tell, self._freed)
-        self.export = Publish(self._world, self.name, self.client, self._fleet)
+        self.export = Publish(self._world, self.name, self.client, self._fleet, cni=self._cni)
         self.worker = ClusterWorker(
             self.name,
             {
@@ -267,6 +267,11 @@ class JoinedCluster:
                 self._read("pods")
         self._look_at_links(standins=False)
         self._fleet.touch(scopes)
+
+    def _cni(self) -> str:
+        """Return the one CNI that the cluster is known to have, empty if nobody knows."""
+        found = self._world.view(self.name).cni
+        return found.cni if found is not None and found.cni != "unknown" and " " not in found.cni else ""
 
     def _accepts(self) -> bool:
         """Say whether a person wants the cluster's present answer believed, doubtful as it is."""

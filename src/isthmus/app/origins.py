@@ -1,4 +1,4 @@
-"""The user's objects from up to two origins, files and a home cluster, as the one configuration that everybody works from.
+"""The user's objects from up to three origins (files, the environment, a home cluster) as one configuration.
 
 What only shows when all objects are seen together (a link in the home cluster that names a device in a file) is judged over
 both. One object has one origin: of two objects of one name the file's counts, whichever came first, because the answer must
@@ -20,7 +20,7 @@ from isthmus.model.kinds.parse import field_text
 from isthmus.registry.problems import DuplicateObject, InputWarning, Problem
 from isthmus.registry.watch import Snapshot
 
-__all__ = ["Configuration", "Origin", "combined", "files_origin"]
+__all__ = ["Configuration", "Origin", "beside", "combined", "files_origin"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,24 @@ def files_origin(snapshot: Snapshot) -> Origin:
     )
     places = {key: f"{origin}: {'/'.join(key)}" for key, origin in snapshot.origins.items()}
     return Origin(snapshot.objects, alone, broken, places, located)
+
+
+def beside(files: Origin, environment: Origin) -> Origin:
+    """Return files and environment as one origin: of two objects of one name the file's counts, for it can say more."""
+    twice = files.objects.keys() & environment.objects.keys()
+    problems = tuple(
+        DuplicateObject(
+            environment.places[key], f"stands also in {_file(files, key)}, which counts", "keep one", key=key
+        )
+        for key in sorted(twice)
+    )
+    return Origin(
+        {**environment.objects, **files.objects},
+        (*files.problems, *environment.problems, *problems),
+        files.broken | environment.broken,
+        {**environment.places, **files.places},
+        files.located,
+    )
 
 
 def combined(files: Origin, home: Origin) -> Configuration:

@@ -1,4 +1,4 @@
-"""Where one-time commands take the user's objects and our memory from: files, a home cluster, or both; read once.
+"""Where one-time commands take objects and memory from: files, the environment, a home cluster, or all; read once.
 
 It means the same as the controller's own way (``app.origins`` puts both origins together), it only does not follow. The one
 confusing thing: a home cluster that cannot be read ends the command, while a cluster that is joined and cannot be read is a
@@ -17,7 +17,9 @@ from isthmus.app.home.memory import HomeMemory
 from isthmus.app.home.objects import REFERENCES
 from isthmus.app.home.objects import read as read_object
 from isthmus.app.memory import Addresses, addresses_of, read_only, recorded
-from isthmus.app.origins import Configuration, Origin, combined, files_origin
+from isthmus.app.older import environment_origin
+from isthmus.app.origins import Configuration, Origin, beside, combined, files_origin
+from isthmus.compat.environment import Environment
 from isthmus.core.world import Choice
 from isthmus.errors import InputError, KubeNotFound
 from isthmus.kube.client import KubeClient
@@ -37,12 +39,13 @@ __all__ = ["Look", "Sources", "look", "sources"]
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Which directory, which home cluster, which state directory; ``state`` may be none, or not begun yet."""
+    """Which directory, environment, home cluster and state directory; ``state`` may be none, or not begun yet."""
 
     config: Path | None
     state: Path | None
     home: Connection | None = None
     namespace: str = DEFAULT_NAMESPACE
+    environment: Environment | None = None
 
 
 @dataclass(slots=True)
@@ -65,14 +68,20 @@ class Look:
 
 
 def sources(
-    config: Path | None, state: Path | None, kubeconfig: Path | None, *, inside: bool, namespace: str | None
+    config: Path | None,
+    state: Path | None,
+    kubeconfig: Path | None,
+    *,
+    inside: bool,
+    namespace: str | None,
+    environment: Environment | None = None,
 ) -> Sources:
     """Return the sources that a command line names; ``inside`` means that the home cluster is the one whose pod this is."""
     if kubeconfig is None and not inside:
-        return Sources(config, state)
+        return Sources(config, state, environment=environment)
     connection = load_kubeconfig(kubeconfig) if kubeconfig is not None else in_cluster()
     own = DEFAULT_NAMESPACE if kubeconfig is not None else connection.namespace
-    return Sources(config, state, connection, namespace or own)
+    return Sources(config, state, connection, namespace or own, environment)
 
 
 async def look(where: Sources, drivers: Collection[str], *, memory: bool = True) -> Look:
@@ -81,6 +90,8 @@ async def look(where: Sources, drivers: Collection[str], *, memory: bool = True)
     Without ``memory`` only the objects are read: whoever cleans up must not be kept from it by a memory that is damaged.
     """
     files, doubt = _files(where.config, drivers)
+    if where.environment is not None:
+        files = beside(files, environment_origin(where.environment))
     if where.home is None:
         found = Look(combined(files, Origin()), doubt)
     else:

@@ -14,6 +14,7 @@ _VERBS = {
     "apply": ("apply", "Carry a plan out once, by hand."),
     "clean": ("clean", "Remove everything that is ours from devices."),
     "completion": ("completion", "Print the shell completion script."),
+    "config": ("config", "Print the objects that count, as files of one's own."),
     "controller": ("controller", "Run the controller."),
     "crds": ("crds", "Print the CustomResourceDefinitions."),
     "doctor": ("doctor", "Check everything that can be in the way; make a support bundle."),

@@ -16,13 +16,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from isthmus.cli.options import DEFAULT_CONFIG, DEFAULT_STATE, listen_option, log_option
+from isthmus.cli.options import (
+    DEFAULT_CONFIG,
+    DEFAULT_STATE,
+    FROM_ENV,
+    environment_said,
+    listen_option,
+    log_option,
+)
 from isthmus.telemetry import setup_logging
 
 if TYPE_CHECKING:
     from isthmus.app.controller import Controller
     from isthmus.app.home.home import Home
     from isthmus.app.tenure import Alone
+    from isthmus.compat.environment import Environment
     from isthmus.web.address import Address
 
 
@@ -68,6 +76,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Share the devices among all controllers that say so, each writing to its own part; one still leads in all else.",
 )
+@FROM_ENV
 @log_option
 @listen_option(9441)
 @click.option("--allow-deletes", is_flag=True, help="Consent to large deletions on all devices, for this run.")
@@ -81,6 +90,7 @@ def command(
     lease_profile: str | None,
     lease_name: str | None,
     share_devices: bool,
+    from_env: bool,
     log_level: str,
     listen: Address | None,
     allow_deletes: bool,
@@ -90,6 +100,8 @@ def command(
     Objects are files in --config, custom resources in a home cluster (--home or --in-cluster; `isthmus crds` prints
     what to apply there first), or both. With a home cluster, claims and choices are kept there, and --state only helps this
     machine after a reboot.
+
+    With --from-env the variables of the older node controller or router say what there is, and its ConfigMap is the switch.
 
     With a home cluster any number of controllers may run: one leads, the others stand by and write nothing.
 
@@ -108,10 +120,11 @@ def command(
     if share_devices and not contends:
         raise click.UsageError("--share-devices needs a leader election; give --home or --in-cluster, too")
     lease = (lease_name, lease_profile or "default", share_devices) if contends else None
+    said = environment_said(from_env)
     setup_logging(level=log_level)
     if not at_home:
-        config, state = config or DEFAULT_CONFIG, state or DEFAULT_STATE
-    asyncio.run(_run(config, home, in_cluster, namespace, state, listen, allow_deletes, lease))
+        config, state = config or (None if from_env else DEFAULT_CONFIG), state or DEFAULT_STATE
+    asyncio.run(_run(config, home, in_cluster, namespace, state, listen, allow_deletes, lease, said))
 
 
 async def _run(
@@ -123,8 +136,10 @@ async def _run(
     listen: Address | None,
     allow: bool,
     lease: tuple[str | None, str, bool] | None,
+    said: Environment | None,
 ) -> None:
     from isthmus.app.controller import Controller
+    from isthmus.app.older import Older
     from isthmus.app.settling import collect_seldom, settle
     from isthmus.app.tenure import next_epoch
     from isthmus.metrics import shown
@@ -142,7 +157,8 @@ async def _run(
         again = True
         while again:
             turn, at_home = _turn_and_home(home, in_cluster, namespace, lease, epoch)
-            controller = Controller(config, opened, home=at_home, allow_deletes=allow, turn=turn)
+            older = Older(said) if said is not None else None
+            controller = Controller(config, opened, home=at_home, allow_deletes=allow, turn=turn, older=older)
             async with AsyncExitStack() as life:
                 life.enter_context(shown(controller.health.readings))
                 await life.enter_async_context(serving(listen, controller.health))

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from isthmus.cli import EXIT_FAILED
 from isthmus.errors import InputError
 from isthmus.telemetry import choose_format
 
 if TYPE_CHECKING:
     from isthmus.app.sources import Sources
+    from isthmus.compat.environment import Environment
     from isthmus.web.address import Address
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,9 +57,10 @@ def source_options(function: F) -> F:
         in_cluster: bool,
         namespace: str | None,
         state: Path | None,
+        from_env: bool,
         **rest: Any,
     ) -> Any:
-        return function(where=_sources(config, home, in_cluster, namespace, state), **rest)
+        return function(where=_sources(config, home, in_cluster, namespace, state, from_env), **rest)
 
     wrapped: Any = with_sources
     for option in reversed(_SOURCES):
@@ -65,7 +68,15 @@ def source_options(function: F) -> F:
     return cast("F", wrapped)
 
 
+FROM_ENV = click.option(
+    "--from-env",
+    is_flag=True,
+    help="Take objects from the environment, as the older node controller and router had them (NS_IP, NETWORK, ...).",
+)
+"""``--from-env``; the command gets it as ``from_env``."""
+
 _SOURCES = (
+    FROM_ENV,
     click.option(
         "--config",
         type=click.Path(path_type=Path, file_okay=False),
@@ -91,8 +102,30 @@ _SOURCES = (
 )
 
 
+def environment_said(wanted: bool) -> Environment | None:
+    """Return what the environment says, if it is wanted; tell all that is wrong with it at once and end, if anything is."""
+    if not wanted:
+        return None
+    import os
+
+    from isthmus.app.drivers import DRIVERS
+    from isthmus.compat.environment import read
+
+    found = read(os.environ, set(DRIVERS))
+    for problem in found.problems:
+        click.secho(str(problem), fg="red", err=True)
+    if found.problems:
+        click.get_current_context().exit(EXIT_FAILED)
+    return found
+
+
 def _sources(
-    config: Path | None, home: Path | None, in_cluster: bool, namespace: str | None, state: Path | None
+    config: Path | None,
+    home: Path | None,
+    in_cluster: bool,
+    namespace: str | None,
+    state: Path | None,
+    from_env: bool,
 ) -> Sources:
     from isthmus.app.sources import sources
 
@@ -101,9 +134,10 @@ def _sources(
     at_home = home is not None or in_cluster
     if namespace is not None and not at_home:
         raise click.UsageError("--namespace is of a home cluster; give --home or --in-cluster, too")
+    said = environment_said(from_env)
     if not at_home:
-        config, state = config or DEFAULT_CONFIG, state or DEFAULT_STATE
-    return sources(config, state, home, inside=in_cluster, namespace=namespace)
+        config, state = config or (None if from_env else DEFAULT_CONFIG), state or DEFAULT_STATE
+    return sources(config, state, home, inside=in_cluster, namespace=namespace, environment=said)
 
 
 def json_option(function: F) -> F:

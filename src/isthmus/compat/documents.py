@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from isthmus.compat.access import Access
+from isthmus.compat.publishing import EXPORT
 from isthmus.model.kinds.addresses import IPAddress, IPNetwork
 from isthmus.model.kinds.kind import API_VERSION
 
@@ -45,13 +46,19 @@ class Wishes:
     cluster: str = ""
 
 
-def documents(base: str, access: Access, wishes: Wishes) -> Iterator[Document]:
-    """Yield the documents of cluster, device and link; device and link are called ``base``."""
+def documents(base: str, access: Access, wishes: Wishes, export: str) -> Iterator[Document]:
+    """Yield the documents of cluster, device and link; device and link are called ``base``.
+
+    ``export`` is the ConfigMap (``namespace/name``) that describes an overlay of our own to others.
+    """
     cluster = _named(wishes.cluster) or "kubernetes"
     way = {"inCluster": True} if access.kubeconfig is None else {"kubeconfig": {"path": str(access.kubeconfig)}}
     yield _document("KubeCluster", cluster, way)
     yield _document("EdgeDevice", base, _device(base, wishes))
-    yield _document("ClusterLink", base, _link(base, cluster, wishes))
+    link = _document("ClusterLink", base, _link(base, cluster, wishes))
+    if not wishes.flannel:
+        link["metadata"]["annotations"] = {EXPORT: export}
+    yield link
 
 
 def _document(kind: str, name: str, spec: Document) -> Document:

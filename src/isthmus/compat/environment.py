@@ -108,7 +108,7 @@ def read(
     _unknown(reader)
     objects: dict[Key, Kind] = {}
     # Also with problems: what our kinds do not take in the rest is told in the same run.
-    for document in documents(names.base, access or Access(None, ""), wishes):
+    for document in documents(names.base, access or Access(None, ""), wishes, "/".join(names.export)):
         _take(reader, document, drivers, objects, found)
     if not reader.problems:
         _together(reader, objects)

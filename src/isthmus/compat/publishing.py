@@ -93,8 +93,6 @@ class Publish:
         self._known: dict[ObjectName, _Known] = {}
         self._written: dict[str, float] = {}
         self._log = get_logger("compat").bind(cluster=cluster)
-        self.standing: dict[str, ObjectName] = {}
-        """The links whose ConfigMap stands, as far as we know."""
 
     async def look(self, name: str) -> float | None:
         """Write what differs; return in how many seconds to look again."""
@@ -108,7 +106,9 @@ class Publish:
             return None
         if link.metadata.deletion_timestamp is not None:
             await self._remove(name, where)
+            self._world.unexported.add(name)
             return None
+        self._world.unexported.discard(name)
         rival = next(
             (other for other in self._world.links_of_cluster(self._cluster) if asked_for(other) == where), link
         )
@@ -139,7 +139,6 @@ class Publish:
         # One that the first does not name yet may stand all the same: a process may have died between the two.
         more = [await self._read(where[0], f"{where[1]}-{number}") for number in range(len(known.maps), len(wanted))]
         maps = [*known.maps, *more]
-        self.standing[link.name] = where
         changed = False
         try:
             for index, one in reversed(list(enumerate(maps))):
@@ -216,7 +215,7 @@ class Publish:
             except KubeNotFound:
                 pass
         self._known.pop(where, None)
-        if self.standing.pop(link, None) is not None:
+        if any(one.version for one in known.maps):
             self._log.info("export removed", link=link, configmap="/".join(where))
 
 

@@ -175,6 +175,7 @@ class World:
         self.adoptions: dict[str, Adoptions] = {}
         self.sights = Sights()
         self.pool_use = PoolUse()
+        self.unexported: set[str] = set()
         self.config_doubt: str | None = "the configuration has not been read yet"
         self.releases = 0
         self._held: dict[Holder, tuple[str, ...]] = {}

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from isthmus.app.fleet import Fleet
+from isthmus.compat.publishing import EXPORT, asked_for
 from isthmus.core import attachment
 from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL
@@ -37,6 +38,8 @@ def of_link(world: World, fleet: Fleet, name: str) -> list[str]:
             left += _on_device(worker, _of_link_on(worker.planner, name), _wanted(worker.planner, name))
     if link is not None:
         left += _in_cluster(world, link, None)
+        if asked_for(link) is not None and name not in world.unexported:
+            left.append(f"ConfigMap {link.metadata.annotations[EXPORT]} still describes its overlay")
     return left
 
 
