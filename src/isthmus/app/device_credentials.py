@@ -1,4 +1,4 @@
-"""Who we are on a NetScaler, when that is said in a Secret of the home cluster.
+"""Who we are on a NetScaler, when that is said in a Secret of the home cluster, or in our own environment.
 
 The Secret is read at the first login and again when the device no longer takes what it said, so a rotated password is found
 without a watch: the right to ``get`` that one Secret by its name is all that is needed. The one confusing thing: while we
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from isthmus.errors import KubeError, KubeForbidden, KubeNotFound
 from isthmus.kube.client import KubeClient
 from isthmus.kube.connection import Connection
 from isthmus.kube.kinds import SECRETS
-from isthmus.model.kinds.netscaler import NetScalerOptions, SecretReference
+from isthmus.model.kinds.netscaler import EnvironmentReference, NetScalerOptions, SecretReference
 
-__all__ = ["SecretCredentials", "netscaler_credentials"]
+__all__ = ["EnvironmentCredentials", "SecretCredentials", "netscaler_credentials"]
 
 _LOOK_AGAIN = 5.0
 """Seconds between two looks at a Secret whose password the device does not take."""
@@ -30,10 +31,32 @@ _LOOK_AGAIN = 5.0
 
 def netscaler_credentials(options: NetScalerOptions, home: Connection | None) -> Credentials:
     """Return where the credentials of a NetScaler lie; ``home`` is the home cluster, if there is one."""
+    if options.credentials.environment is not None:
+        return EnvironmentCredentials(options.credentials.environment)
     if options.credentials.secret is None:
-        assert options.credentials.directory is not None, "one of the two is said"
+        assert options.credentials.directory is not None, "one of the three is said"
         return DirectoryCredentials(Path(options.credentials.directory))
     return SecretCredentials(options.credentials.secret, home)
+
+
+class EnvironmentCredentials:
+    """Two variables of our own environment, as the old node controller had them; they stay in it and nowhere else."""
+
+    def __init__(self, names: EnvironmentReference, environment: Mapping[str, str] = os.environ) -> None:
+        self._names = names
+        self._environment = environment
+
+    async def current(self) -> Credential:
+        """Return the credential; raise ``NitroError`` that names the variable that is not set."""
+        names = (self._names.username, self._names.password)
+        for name in names:
+            if not self._environment.get(name):
+                raise _wrong(f"environment variable {name} is not set")
+        return credential_of(f"environment variables {' and '.join(names)}", *(self._environment[n] for n in names))
+
+    async def renewed(self, refused: Credential) -> Credential:
+        """Return the same: an environment does not change while a process runs."""
+        return await self.current()
 
 
 class SecretCredentials:
