@@ -23,7 +23,7 @@ from isthmus.core.planner import DevicePlanner
 from isthmus.drivers.base import Outcome
 from isthmus.drivers.memory import Fault, lose_reply, raise_error, refuse
 from isthmus.errors import DeviceUnreachable
-from isthmus.model.facts import DeviceTraits
+from isthmus.model.facts import DeviceFacts, DeviceTraits
 from isthmus.model.kinds import vip_name
 from isthmus.model.plan import Plan, Scope
 from isthmus.model.resources import AnyResource
@@ -33,6 +33,8 @@ from .rig import FACTS, NOW, Rig, drive, vip
 
 OVERLAY = {"networks": ["10.200.0.0/24", "fd99::/64"]}
 FOREIGN = (
+    "policy-route 192.0.2.2 10.244.1.0/24",
+    "policy-route 10.200.0.254 10.244.2.0/24",
     "route 10.244.1.0/24",
     "route fd00:1::/64",
     "fdb isth7700 0a:58:00:00:00:01",
@@ -42,7 +44,7 @@ FOREIGN = (
     "vip 192.0.2.1",
 )
 APPLIANCES = tuple(
-    DeviceTraits(neighbors, onlink=False, clamps=False, profiles=True, tunnel_mac=mac)
+    DeviceTraits(neighbors, onlink=False, clamps=False, profiles=True, policy_routes=True, tunnel_mac=mac)
     for neighbors in ("flooded", "joined")
     for mac in ("02:aa:00:00:00:01", "02:aa:00:00:00:02")
 )
@@ -60,18 +62,32 @@ class Life(RuleBasedStateMachine):
     path: ClassVar[str] = "direct"
     traits: ClassVar[tuple[DeviceTraits, ...]] = (DeviceTraits(),)
     networks: ClassVar[tuple[str, ...]] = ()
+    by_source: ClassVar[bool] = False
+    addresses: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         super().__init__()
         self.rig = Rig(
             self.path,
-            link={"overlay": OVERLAY, "podNetworks": list(self.networks)},
+            link={"overlay": OVERLAY, "podNetworks": list(self.networks), **self.sources("lab", self.path)},
             device={"deletes": {"floor": 100000}},
-            facts=msgspec.structs.replace(FACTS, traits=self.traits[0]),
+            facts=self.facts(self.traits[0]),
         )
         self.dirty: set[Scope] = set()
         self.whole = True
         self.ordered = False
+
+    def facts(self, traits: DeviceTraits) -> DeviceFacts:
+        lo, eth0 = FACTS.interfaces
+        more = tuple(ip_interface(text) for text in self.addresses)
+        return DeviceFacts((lo, msgspec.structs.replace(eth0, addresses=(*eth0.addresses, *more))), traits)
+
+    def sources(self, link: str, path: str) -> dict[str, Any]:
+        """Return what a link says about policy routes, if this life has them: each link has addresses of its own."""
+        if not self.by_source:
+            return {}
+        own = {"lab": ["192.0.2.2", "2001:db8::2", "192.0.2.3"], "more": ["192.0.2.4"]}[link]
+        return {"policyRoutes": {"sources": own} if path == "direct" else {}}
 
     @initialize(names=st.sets(st.sampled_from(NODES)), data=st.data())
     def begin(self, names: set[str], data: st.DataObject) -> None:
@@ -144,7 +160,7 @@ class Life(RuleBasedStateMachine):
             {"driver": "memory", "deletes": {"floor": 100000}, "tunnelAddresses": list(tunnel)},
         )
         spec = {"path": self.path, "overlay": OVERLAY, "podNetworks": list(self.networks), "nodeSelector": selector}
-        self.link("lab", spec)
+        self.link("lab", spec | self.sources("lab", self.path))
 
     @rule(address=st.sampled_from(((), ("10.200.0.254/24",), ("10.200.0.254/24", "fd99::ffff/64"))))
     def overlay_address(self, address: tuple[str, ...]) -> None:
@@ -155,7 +171,8 @@ class Life(RuleBasedStateMachine):
     def second_link(self, path: str | None) -> None:
         if path is not None:
             vxlan = {"networks": ["10.201.0.0/24"], "vni": 7701, "port": 7701}
-            self.link("more", {"path": path, "overlay": vxlan, "nodeGracePeriod": "1s"})
+            spec = {"path": path, "overlay": vxlan, "nodeGracePeriod": "1s"}
+            self.link("more", spec | self.sources("more", path))
         elif "more" in self.rig.world.links:
             self.link("more", {"path": "direct"}, deletionTimestamp="2024-01-01T00:00:00Z")
             self.rig.forgive()
@@ -219,8 +236,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: len(self.traits) > 1)
     @rule(data=st.data())
     def device_becomes(self, data: st.DataObject) -> None:
-        facts = msgspec.structs.replace(FACTS, traits=data.draw(st.sampled_from(self.traits)))
-        self.rig.driver.facts = facts
+        self.rig.driver.facts = self.facts(data.draw(st.sampled_from(self.traits)))
         self.whole = True
 
     @precondition(lambda self: self.rig.driver.resources)
@@ -376,12 +392,27 @@ class ApplianceOverlayLife(OverlayLife):
     traits = APPLIANCES
 
 
+class PolicyLife(ApplianceLife):
+    """Policy routes over a segment, and a second link with the same pods from an address of its own."""
+
+    by_source = True
+    addresses = ("192.0.2.2/24", "192.0.2.3/24", "192.0.2.4/24", "2001:db8::2/64")
+
+
+class PolicyOverlayLife(PolicyLife):
+    """Policy routes over our overlay."""
+
+    path = "overlay"
+
+
 TestDirectLife = Life.TestCase
 TestFlannelLife = FlannelLife.TestCase
 TestOverlayLife = OverlayLife.TestCase
 TestApplianceLife = ApplianceLife.TestCase
 TestApplianceFlannelLife = ApplianceFlannelLife.TestCase
 TestApplianceOverlayLife = ApplianceOverlayLife.TestCase
+TestPolicyLife = PolicyLife.TestCase
+TestPolicyOverlayLife = PolicyOverlayLife.TestCase
 
 
 def test_the_machine_sees_a_planner_that_forgets() -> None:

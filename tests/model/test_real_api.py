@@ -47,6 +47,9 @@ BREAKS: dict[str, dict[str, Any]] = {
     "path overlay needs the block overlay with its networks": document(
         "ClusterLink", "a", LINK | {"path": "overlay"}
     ),
+    "sources of policy routes are for path direct; a tunnel has an address of its own": document(
+        "ClusterLink", "a", LINK | {"path": "flannel", "policyRoutes": {"sources": ["192.0.2.2"]}}
+    ),
     "say exactly one of holder and reservation: true": document("VirtualIP", "192.0.2.1", {"address": "192.0.2.1"}),
 }
 

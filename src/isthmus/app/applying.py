@@ -17,8 +17,8 @@ from isthmus.app.adopting import spend_written
 from isthmus.app.holding import Held
 from isthmus.app.oneshot import Oneshot
 from isthmus.core.allocate import Allocator
-from isthmus.core.desire import path_of
 from isthmus.core.ground import Ground
+from isthmus.core.world import path_of
 from isthmus.drivers.base import Outcome
 from isthmus.errors import IsthmusError
 from isthmus.kube.client import KubeClient

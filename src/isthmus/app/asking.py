@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from isthmus.core.desire import path_of
 from isthmus.core.ground import Ground
 from isthmus.core.reach import Answer, Question, ends, questions
 from isthmus.core.silence import GRACE, Silence
+from isthmus.core.world import path_of
 from isthmus.drivers.base import Driver, ProbeTarget
 
 __all__ = ["ask", "ask_about", "remedy"]

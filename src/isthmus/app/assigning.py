@@ -16,10 +16,9 @@ from isthmus.app.memory import Addresses
 from isthmus.core import attachment
 from isthmus.core.allocate import Allocator, holders
 from isthmus.core.choose import ORDER, choose, neighbors_to_prove
-from isthmus.core.desire import path_of
 from isthmus.core.ground import Ground
 from isthmus.core.overlay_addresses import OverlayAddresses, device_addresses
-from isthmus.core.world import Choice, World
+from isthmus.core.world import Choice, World, path_of
 from isthmus.drivers.base import Driver, ProbeTarget
 from isthmus.errors import IsthmusError
 from isthmus.model.claims import object_of

@@ -7,8 +7,8 @@ links of one cluster on one device each has its own Node, and only those go that
 
 from __future__ import annotations
 
-from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL
+from isthmus.core.world import path_of
 from isthmus.errors import KubeNotFound
 from isthmus.kube.kinds import NODES
 from isthmus.loop.cluster import Context, Duty

@@ -10,9 +10,8 @@ from isthmus.app.ending import EndingStandIn
 from isthmus.app.fleet import Fleet
 from isthmus.compat.publishing import EXPORT, Publish
 from isthmus.core.allocate import Allocator, holders
-from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL
-from isthmus.core.world import Choice, World
+from isthmus.core.world import Choice, World, path_of
 from isthmus.errors import IsthmusError
 from isthmus.kube.client import KubeClient
 from isthmus.kube.events import EventWriter, Regarding

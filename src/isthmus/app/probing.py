@@ -21,11 +21,10 @@ import msgspec
 from isthmus import metrics
 from isthmus.app.asking import ask, remedy
 from isthmus.app.fleet import Fleet
-from isthmus.core.desire import path_of
 from isthmus.core.ground import Ground
 from isthmus.core.reach import End, Pod, Question, a_pod, ends
 from isthmus.core.silence import KINDS, Silence, Trouble
-from isthmus.core.world import World
+from isthmus.core.world import World, path_of
 from isthmus.drivers.base import Driver
 from isthmus.errors import IsthmusError
 from isthmus.metrics import Reading

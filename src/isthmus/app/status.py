@@ -15,10 +15,9 @@ from isthmus.app.fleet import CountingPlanner, Fleet
 from isthmus.app.joined import JoinedCluster
 from isthmus.app.probing import Probing, Report
 from isthmus.core.choose import changed
-from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL
 from isthmus.core.standing import roles
-from isthmus.core.world import WATCHED, ClusterView, World
+from isthmus.core.world import WATCHED, ClusterView, World, path_of
 from isthmus.loop.device_status import DeviceStatus
 from isthmus.model.kinds import Key
 

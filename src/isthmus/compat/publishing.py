@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from isthmus.compat.exported import MOST, ours, overlay_of, parts_of, shards, standing_in
-from isthmus.core.desire import path_of
 from isthmus.core.ground import Ground
-from isthmus.core.world import World
+from isthmus.core.world import World, path_of
 from isthmus.errors import KubeConflict, KubeNotFound
 from isthmus.kube.client import KubeClient
 from isthmus.kube.kinds import CONFIGMAPS

@@ -83,6 +83,17 @@ def contradictions(ground: Ground, desired: Desired) -> None:
             )
 
 
+def policy_routes(ground: Ground, desired: Desired) -> None:
+    """Refuse policy routes on a device that has none: without them the link's pods would be taken for another's."""
+    if ground.by_source and not ground.traits.policy_routes:
+        desired.refuse(
+            "NoPolicyRoutes",
+            f"ClusterLink {ground.link_name} asks for policy routes, and {ground.device_name} has none",
+            "take spec.policyRoutes out if no two clusters there have the same pod CIDRs; else use a device that has "
+            "policy routes (a NetScaler)",
+        )
+
+
 def overlay_holds_pods(ground: Ground, networks: Iterable[IPNetwork], node: NodeFacts, desired: Desired) -> None:
     """Say, by name, which pod CIDR of ``node`` overlaps an overlay network; told and no more, as above."""
     for prefix in node.pod_cidrs:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from isthmus.core import policy
 from isthmus.core.ground import Ground
 from isthmus.core.paths import flannel
 from isthmus.core.paths.overlay import refused_port
@@ -97,6 +98,8 @@ def _nobody(ground: Ground) -> str:
 
 def _direct(ground: Ground, nodes: list[NodeFacts], answered: Mapping[IPAddress, bool]) -> str | None:
     device = ground.device_name
+    if ground.by_source and not any(policy.sources(ground, version) for version in (4, 6)):
+        return f"spec.policyRoutes names no address of {device} on a segment that no other link sends from"
     for node in nodes:
         for version in sorted({prefix.version for prefix in node.pod_cidrs}):
             ways, found = node.ways(version), ground.hop(node, version)

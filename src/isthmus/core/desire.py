@@ -13,19 +13,10 @@ from isthmus.core import checks
 from isthmus.core.ground import Desired, Ground
 from isthmus.core.paths import PATHS, Path
 from isthmus.core.services import Joined, for_service, is_ours
-from isthmus.core.world import PathName, World
+from isthmus.core.world import World, path_of
 from isthmus.model.facts import DeviceFacts, NodeFacts
-from isthmus.model.kinds import ClusterLink
 from isthmus.model.plan import Scope
 from isthmus.model.resources import IPAddress, IPNetwork
-
-
-def path_of(world: World, link: ClusterLink) -> PathName | None:
-    """Return the path a link uses: the one the user wrote, else the one chosen and kept, else none yet."""
-    if link.spec.path != "auto":
-        return link.spec.path
-    choice = world.choices.get(link.metadata.name)
-    return choice.path if choice is not None else None
 
 
 def grounds(
@@ -45,6 +36,7 @@ def grounds(
             ground = Ground(world, link, kind, facts)
         ground.found_ends.clear()
         ground.found_tunnel.clear()
+        ground.found_sources.clear()
         found[link.metadata.name] = ground
     return found
 
@@ -67,10 +59,11 @@ def desire(scope: Scope, ground: Ground | None, joined: Joined, now: float) -> D
     match scope.kind:
         case "link":
             checks.contradictions(ground, desired)
+            checks.policy_routes(ground, desired)
             path.for_link(ground, desired)
         case "node":
             node = ground.cluster.nodes.get(scope.name)
-            if node is not None and ground.takes_part(node):
+            if node is not None and ground.takes_part(node) and (ground.traits.policy_routes or not ground.by_source):
                 _node(path, ground, node, desired)
         case "service":
             _service(path, ground, scope, joined, now, desired)

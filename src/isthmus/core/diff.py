@@ -88,7 +88,10 @@ def lost(identity: str, verdict: Verdict) -> Iterable[Conflict]:
 
 def _way_out(loser: Wish, verdict: Verdict) -> str:
     if loser.scope.link != verdict.scopes[0].link:
-        return "two ClusterLinks want it, and the older one counts: narrow the nodeSelector of one, or remove one"
+        apart = "narrow the nodeSelector of one, or remove one"
+        if isinstance(loser.resource, Route):
+            apart += ", or, on a device that has policy routes, give both spec.policyRoutes"
+        return f"two ClusterLinks want it, and the older one counts: {apart}"
     if isinstance(loser.resource, Route) and loser.scope.kind == verdict.scopes[0].kind == "node":
         return (
             "two Nodes have this pod CIDR, and the older one counts: delete the one that is gone, or give one another"

@@ -15,13 +15,12 @@ import msgspec
 from isthmus.core import attachment
 from isthmus.core.allocate import Allocator
 from isthmus.core.choose import changed
-from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL
 from isthmus.core.planner import DevicePlanner
 from isthmus.core.reach import Answer, Question
 from isthmus.core.services import not_ours
 from isthmus.core.standing import standing
-from isthmus.core.world import ClusterView, Holder, World
+from isthmus.core.world import ClusterView, Holder, World, path_of
 from isthmus.model.facts import NodeFacts
 from isthmus.model.kinds import ClusterLink, vip_name
 from isthmus.model.plan import Scope

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from isthmus.core.world import ClusterView, World
 from isthmus.model import facts as model_facts
@@ -24,12 +25,19 @@ VXLAN_OVERHEAD = {4: 50, 6: 70}
 """Bytes that VXLAN adds over an IPv4 or IPv6 underlay: inner Ethernet 14, VXLAN 8, UDP 8, IP 20 or 40 (RFC 7348)."""
 
 
+class Source(NamedTuple):
+    """An address of the device that policy routes lead from, with its subnet, and the interface that has it."""
+
+    own: IPInterface
+    link: str
+
+
 @dataclass(frozen=True)
 class Ground:
     """One link on one device: what it found out once it does not look up again.
 
-    ``found_ends`` and ``found_tunnel`` (empty, or one) rest on the cluster's nodes and hold for one pass; the rest for as
-    long as link, device and facts do.
+    ``found_ends``, ``found_tunnel`` (empty, or one) and ``found_sources`` (where an address for policy routes is, or why it
+    does not count) rest on nodes and other links and hold for one pass; the rest for as long as link, device and facts do.
     """
 
     world: World
@@ -38,6 +46,7 @@ class Ground:
     facts: DeviceFacts
     found_ends: dict[int, tuple[IPAddress, Interface] | None] = field(default_factory=dict, compare=False)
     found_tunnel: list[Tunnel | None] = field(default_factory=list, compare=False)
+    found_sources: dict[IPAddress, Source | str] = field(default_factory=dict, compare=False)
 
     @property
     def cluster(self) -> ClusterView:
@@ -48,6 +57,11 @@ class Ground:
     def traits(self) -> DeviceTraits:
         """Return what the device does differently from others."""
         return self.facts.traits
+
+    @property
+    def by_source(self) -> bool:
+        """Say whether pods are routed to by the sender's address, so that other clusters may have the same pod CIDRs."""
+        return self.link.spec.policy_routes is not None
 
     @property
     def link_name(self) -> str:

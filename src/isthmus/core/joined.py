@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from isthmus.core.wishes import Wishes
 from isthmus.model.plan import Scope
-from isthmus.model.resources import AnyResource, Neighbor, Route
+from isthmus.model.resources import AnyResource, IPAddress, Neighbor, PolicyRoute, Route
 
 Barred = Callable[[Mapping[str, AnyResource]], Collection[str]]
 """Which of the wanted resources cannot stand on the device, whoever wants them."""
@@ -61,12 +61,18 @@ class JoinedNodes:
     def _versions(self, node: Scope, out: Collection[str]) -> frozenset[int]:
         routed: set[int] = set()
         lost: set[int] = set()
+        served_from: dict[int, IPAddress] = {}
         for identity, resource in self._wishes.of(node).items():
+            if isinstance(resource, PolicyRoute):
+                # The first address of a family is the one that Services are served from; what the others have is no matter.
+                version = resource.prefix.version
+                if served_from.setdefault(version, resource.source) != resource.source:
+                    continue
             if identity not in out and self._wishes.grants(identity, node):
-                if isinstance(resource, Route):
+                if isinstance(resource, Route | PolicyRoute):
                     routed.add(resource.prefix.version)
             elif isinstance(resource, Neighbor):
                 lost.add(resource.address.version)
-            elif not isinstance(resource, Route):
+            elif not isinstance(resource, Route | PolicyRoute):
                 lost |= {4, 6}  # the tunnel's outer side carries both families
         return frozenset(routed - lost)

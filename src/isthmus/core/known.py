@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from isthmus.core.desire import path_of
-from isthmus.core.world import World
+from isthmus.core.world import World, path_of
 from isthmus.model.kinds import ClusterLink
 from isthmus.model.plan import Scope
 

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from isthmus.core import adopt, guard
 from isthmus.core.adapted import Spelling
-from isthmus.core.desire import desire, grounds, path_of
+from isthmus.core.desire import desire, grounds
 from isthmus.core.diff import compare, in_place, lost, ordered
 from isthmus.core.drift import answer
 from isthmus.core.findings import DRIFTED, Findings, cannot
@@ -27,7 +27,7 @@ from isthmus.core.paths import PATHS
 from isthmus.core.sights import held_in
 from isthmus.core.standing import moves
 from isthmus.core.unclaimed import Unclaimed
-from isthmus.core.world import World
+from isthmus.core.world import World, path_of
 from isthmus.model.facts import DeviceFacts
 from isthmus.model.plan import Change, Conflict, Held, Plan, Refusal, Scope
 from isthmus.model.resources import AnyResource, IpTunnel, Tunnel, VirtualAddress

@@ -17,10 +17,9 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from isthmus.core import attachment
-from isthmus.core.desire import path_of
 from isthmus.core.ground import Ground
 from isthmus.core.paths import PATHS, flannel
-from isthmus.core.world import ClusterView
+from isthmus.core.world import ClusterView, path_of
 from isthmus.model.facts import NodeFacts, ObjectKey, SliceFacts
 from isthmus.model.resources import IPAddress
 

@@ -54,6 +54,14 @@ class Choice(msgspec.Struct, frozen=True):
     cni: str = ""
 
 
+def path_of(world: World, link: ClusterLink) -> PathName | None:
+    """Return the path a link uses: the one the user wrote, else the one chosen and kept, else none yet."""
+    if link.spec.path != "auto":
+        return link.spec.path
+    choice = world.choices.get(link.metadata.name)
+    return choice.path if choice is not None else None
+
+
 class ClusterView:
     """One cluster's facts. ``pending``: kinds not read completely yet; ``suspect``: kinds whose answer is in doubt.
 

@@ -152,7 +152,8 @@ class DeviceTraits(msgspec.Struct, frozen=True):
     every node (``flooded``), or keeps both in one entry (``joined``). ``onlink``: a next hop may lie outside every subnet.
     ``clamps``: TCP segments are kept within an MTU per link. ``probes``: it can ask whether an address answers; one that
     cannot may still tell whom it has met on a segment. ``profiles``: virtual servers name their source by a profile.
-    ``tunnel_mac`` is the MAC of its tunnel ends where nobody can choose one.
+    ``policy_routes``: packets can be routed by their sender. ``tunnel_mac`` is the MAC of its tunnel ends where nobody can
+    choose one.
     """
 
     neighbors: Literal["static", "flooded", "joined"] = "static"
@@ -160,6 +161,7 @@ class DeviceTraits(msgspec.Struct, frozen=True):
     clamps: bool = True
     probes: bool = True
     profiles: bool = False
+    policy_routes: bool = False
     tunnel_mac: str = ""
 
 

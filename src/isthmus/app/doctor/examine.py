@@ -33,8 +33,8 @@ from isthmus.app.doctor.objects import (
 from isthmus.app.doctor.segment import ask_segments, judge_vips, vips_by_link
 from isthmus.app.oneshot import Oneshot
 from isthmus.app.sources import Sources
-from isthmus.core.desire import path_of
 from isthmus.core.explain import Explanation, explain
+from isthmus.core.world import path_of
 from isthmus.drivers.linux.owner import Owner
 from isthmus.drivers.linux.remote import RemoteGateway
 from isthmus.errors import IsthmusError

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from isthmus.app.doctor.answers import Answer, fail, few, ok, warn
-from isthmus.core.desire import path_of
 from isthmus.core.explain import Hop
 from isthmus.core.ground import DEVICE_LABEL
 from isthmus.core.planner import DevicePlanner
-from isthmus.core.world import World
+from isthmus.core.world import World, path_of
 from isthmus.errors import InputError
 from isthmus.model.kinds import ClusterLink
 from isthmus.model.plan import Plan

@@ -14,10 +14,9 @@ from collections.abc import Mapping
 from isthmus.app.fleet import Fleet
 from isthmus.compat.publishing import EXPORT, asked_for
 from isthmus.core import attachment
-from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL
 from isthmus.core.planner import DevicePlanner
-from isthmus.core.world import World
+from isthmus.core.world import World, path_of
 from isthmus.loop.device import DeviceWorker
 from isthmus.model.kinds import ClusterLink
 from isthmus.model.plan import Held

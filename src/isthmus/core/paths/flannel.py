@@ -29,6 +29,7 @@ from isthmus.model.resources import (
     IPNetwork,
     MssClamp,
     Neighbor,
+    PolicyRoute,
     Route,
     SourceAddress,
     Tunnel,
@@ -203,7 +204,10 @@ def for_node(ground: Ground, node: NodeFacts, desired: Desired) -> None:
         if prefix.version not in found:
             _find(ground, end, hop, peer, desired)
             found.add(prefix.version)
-        desired.want(Route(prefix, hop, end.name, onlink=ground.traits.onlink))
+        if ground.by_source:
+            desired.want(PolicyRoute(own_end.ip, prefix, end.name, hop))
+        else:
+            desired.want(Route(prefix, hop, end.name, onlink=ground.traits.onlink))
 
 
 def _find(ground: Ground, end: Tunnel, hop: IPAddress, peer: Vtep, desired: Desired) -> None:

@@ -21,6 +21,7 @@ from isthmus.model.resources import (
     IPInterface,
     MssClamp,
     Neighbor,
+    PolicyRoute,
     PortFilter,
     Route,
     SourceAddress,
@@ -147,7 +148,11 @@ def for_node(ground: Ground, node: NodeFacts, desired: Desired) -> None:
                 "add one to spec.overlay.networks of the ClusterLink",
             )
             continue
-        desired.want(Route(prefix, hop, tunnel.name))
+        sender = source(ground, prefix.version)
+        if ground.by_source and sender is not None:
+            desired.want(PolicyRoute(sender, prefix, tunnel.name, hop))
+        elif not ground.by_source:
+            desired.want(Route(prefix, hop, tunnel.name))
 
 
 def _find(

@@ -7,9 +7,9 @@ nothing of another's along.
 from __future__ import annotations
 
 from isthmus.core import attachment
-from isthmus.core.desire import path_of
 from isthmus.core.ground import DEVICE_LABEL, Ground
 from isthmus.core.overlay_addresses import OverlayAddresses
+from isthmus.core.world import path_of
 from isthmus.kube.kinds import NODES
 from isthmus.loop.cluster import Context
 from isthmus.model.facts import NodeFacts

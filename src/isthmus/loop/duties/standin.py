@@ -17,10 +17,10 @@ from typing import Any
 
 import msgspec
 
-from isthmus.core.desire import path_of
 from isthmus.core.free_blocks import free_block
 from isthmus.core.ground import DEVICE_LABEL, Ground
 from isthmus.core.paths import flannel
+from isthmus.core.world import path_of
 from isthmus.errors import KubeForbidden, KubeNotFound
 from isthmus.kube.kinds import CONFIGMAPS, NODES
 from isthmus.loop.cluster import Context

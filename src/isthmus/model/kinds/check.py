@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from isthmus.model.kinds.addresses import Family, Interval, IPNetwork, address_of
+from isthmus.model.kinds.addresses import Family, Interval, IPAddress, IPNetwork, address_of
 from isthmus.model.kinds.cluster import KubeCluster
 from isthmus.model.kinds.device import EdgeDevice
 from isthmus.model.kinds.kind import Key, Kind
@@ -135,6 +135,12 @@ def _collisions(link: ClusterLink, other: ClusterLink) -> Iterator[Finding]:
                 yield Finding(
                     link.key, FieldProblem(place, reason, "give each link a network of its own"), fatal=True
                 )
+    for index, source in enumerate(_sources(link)):
+        if source in _sources(other) and not set(link.spec.devices).isdisjoint(other.spec.devices):
+            place = ("spec", "policyRoutes", "sources", index)
+            reason = f"{source} is also a source of ClusterLink {other.name}; both meet on {where}"
+            remedy = "give each link addresses of its own, or packets to pods could go to either cluster"
+            yield Finding(link.key, FieldProblem(place, reason, remedy), fatal=True)
     ours, others = _tunnel(link), _tunnel(other)
     # On one cluster's nodes, two flannel links use the cluster's one flannel device, which is what both mean.
     shared_flannel = ours is not None and ours[0] == "flannel" and link.spec.cluster == other.spec.cluster
@@ -142,6 +148,10 @@ def _collisions(link: ClusterLink, other: ClusterLink) -> Iterator[Finding]:
         reason = f"VNI {ours[1]} on UDP port {ours[2]} is also used by ClusterLink {other.name}; both meet on {where}"
         remedy = "give each link a VNI of its own" if ours[0] == "overlay" else "give the link devices of its own"
         yield Finding(link.key, FieldProblem(("spec", ours[0], "vni"), reason, remedy), fatal=True)
+
+
+def _sources(link: ClusterLink) -> tuple[IPAddress, ...]:
+    return link.spec.policy_routes.sources if link.spec.policy_routes is not None else ()
 
 
 def _networks(link: ClusterLink) -> tuple[IPNetwork, ...]:

@@ -76,9 +76,10 @@ class Part(BaseModel):
     )
 
 
-def rule(expression: str, message: str) -> dict[str, Any]:
-    """Return the schema extra that has the API server check ``expression`` (CEL) on this block."""
-    return {"x-kubernetes-validations": [{"rule": expression, "message": message}]}
+def rule(expression: str, message: str, *further: tuple[str, str]) -> dict[str, Any]:
+    """Return the schema extra that has the API server check ``expression`` (CEL), and each further one, on this block."""
+    rules = ((expression, message), *further)
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in rules]}
 
 
 class Metadata(Part):

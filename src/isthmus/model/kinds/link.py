@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from isthmus.model.kinds.addresses import IPNetwork, Network
+from isthmus.model.kinds.addresses import Address, IPAddress, IPNetwork, Network
 from isthmus.model.kinds.duration import Duration
 from isthmus.model.kinds.kind import Column, Kind, Part, Status, Timestamp, Whole, YesNo, rule
 from isthmus.model.kinds.names import Name
@@ -25,6 +25,7 @@ __all__ = [
     "Flannel",
     "Overlay",
     "PathChoice",
+    "PolicyRoutes",
     "Standby",
     "Tried",
 ]
@@ -107,6 +108,29 @@ class Flannel(Part):
     )
 
 
+class PolicyRoutes(Part):
+    """Routes by the sender's address, so that clusters with the same pod CIDRs can share a device that has such routes."""
+
+    sources: tuple[Address, ...] = Field(
+        default=(),
+        max_length=16,
+        description="Addresses of the device on the nodes' segment that packets to pods are sent from, of no other link; "
+        "Services are served from the first of their family. For path direct: a tunnel has an address of its own.",
+    )
+
+    @field_validator("sources")
+    @classmethod
+    def _each_once(cls, value: tuple[IPAddress, ...]) -> tuple[IPAddress, ...]:
+        for index, address in enumerate(value):
+            if address.is_unspecified or address.is_multicast or address.is_loopback or address.is_link_local:
+                raise Wrong(
+                    f"nothing can be sent to pods from {address}", "write an address of the device", at=(index,)
+                )
+            if address in value[:index]:
+                raise Wrong(f"names {address} twice", "name each address once", at=(index,))
+        return value
+
+
 class Standby(Part):
     """How devices that share a segment share its VIPs: one answers, the others stand by."""
 
@@ -124,7 +148,13 @@ class ClusterLinkSpec(Part):
 
     model_config = ConfigDict(
         json_schema_extra=rule(
-            "self.path != 'overlay' || has(self.overlay)", "path overlay needs the block overlay with its networks"
+            "self.path != 'overlay' || has(self.overlay)",
+            "path overlay needs the block overlay with its networks",
+            (
+                "!has(self.policyRoutes) || !has(self.policyRoutes.sources) || size(self.policyRoutes.sources) == 0 || "
+                "!has(self.path) || self.path in ['auto', 'direct']",
+                "sources of policy routes are for path direct; a tunnel has an address of its own",
+            ),
         )
     )
 
@@ -144,6 +174,11 @@ class ClusterLinkSpec(Part):
     )
     overlay: Overlay | None = Field(default=None, description="Our own VXLAN; without it, auto cannot choose it.")
     flannel: Flannel = Field(default_factory=Flannel, description="What the cluster's own flannel uses.")
+    policy_routes: PolicyRoutes | None = Field(
+        default=None,
+        description="Route to pods by the sender's address, so that another cluster on the same device may have the same "
+        "pod CIDRs; both links need it, and a device that has policy routes (a NetScaler).",
+    )
     pod_networks: tuple[Network, ...] = Field(
         default=(),
         max_length=100,
@@ -193,6 +228,21 @@ class ClusterLinkSpec(Part):
             raise Wrong(
                 "path overlay needs a network", 'write overlay: {networks: ["10.200.0.0/24"]}', at=("overlay",)
             )
+        return self
+
+    @model_validator(mode="after")
+    def _sources_where_needed(self) -> Self:
+        if self.policy_routes is None:
+            return self
+        place = ("policyRoutes", "sources")
+        if self.path == "direct" and not self.policy_routes.sources:
+            raise Wrong(
+                "path direct needs an address that the policy routes lead from",
+                "write an address of the device on the nodes' segment, of no other link",
+                at=place,
+            )
+        if self.path in ("flannel", "overlay") and self.policy_routes.sources:
+            raise Wrong(f"path {self.path} has an address of its own to send from", "leave them out", at=place)
         return self
 
 
