@@ -52,9 +52,8 @@ def choose(ground: Ground, answered: Mapping[IPAddress, bool]) -> tuple[Choice |
     why_not = _direct(ground, nodes, answered)
     if why_not is None:
         how = "answer" if ground.traits.probes else "are known to"
-        return Choice(
-            "direct", f"all {len(nodes)} nodes {how} {ground.device_name} on their common segment", (), cni
-        ), ()
+        why = f"all {len(nodes)} nodes {how} {ground.device_name} on their common segment{_taken_on_trust(ground)}"
+        return Choice("direct", why, (), cni), ()
     rejected.append(("direct", why_not))
     why_not = _not_flannels(ground) or _flannel(nodes)
     if why_not is None:
@@ -65,7 +64,7 @@ def choose(ground: Ground, answered: Mapping[IPAddress, bool]) -> tuple[Choice |
         rejected.append(("bgp", bgp))
     why_not = _overlay(ground)
     if why_not is None:
-        why = "it works with any CNI; each node needs the node agent"
+        why = f"it works with any CNI; each node needs the node agent{_taken_on_trust(ground)}"
         return Choice("overlay", why, tuple(rejected), cni), tuple(rejected)
     rejected.append(("overlay", why_not))
     return None, tuple(rejected)
@@ -86,6 +85,14 @@ def _ready(ground: Ground) -> list[NodeFacts]:
 def _known(ground: Ground) -> str:
     found = ground.cluster.cni
     return found.cni if found is not None and found.certainty == "certain" else ""
+
+
+def _taken_on_trust(ground: Ground) -> str:
+    """Say that pods are taken to be where Kubernetes assigned them, where no CNI says where they are."""
+    found, told = ground.cluster.cni, ground.cluster.homes.as_assigned
+    if found is None or found.networks or told:
+        return ""
+    return "; which CNI there is is not known, so pods are taken to be where Kubernetes assigned them (spec.podCIDRs)"
 
 
 def _nobody(ground: Ground) -> str:

@@ -190,8 +190,8 @@ class Homes:
             return told, whence
         if len(self.decision.networks) != 1:
             return (), "nobody says which CNI its pods are of; name it in spec.cni of the KubeCluster"
-        if known.pod_cidrs is None:
-            return (), f"{cni} does not publish where its pods are; name its pod CIDRs in an annotation"
+        if known.pod_cidrs is None and not any(self.states[kind] == "read" for kind in self._needed()):
+            return (), f"{cni} does not publish where its pods are"
         return (), f"{cni} has no network of pods on it (yet)"
 
 
