@@ -65,7 +65,7 @@ class Gate:
     def declines(self, after: float | None) -> None:
         """Take a 503, with the seconds of its Retry-After."""
         now = self._clock()
-        self._knock_at = now + (KNOCK if after is None else after * self._source.uniform(1.0, 1.02))
+        self._knock_at = now + (KNOCK if after is None else after + self._source.uniform(0.0, 1.0))
         if self.shut and now < self._shut_until:
             return  # one that was under way, or a knock: a pause has begun already
         self.shut = True
