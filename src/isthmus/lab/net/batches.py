@@ -114,7 +114,12 @@ def pod(plan: PodPlan, owner: NodePlan, topology: Topology) -> list[str]:
 
 
 def gateway(plan: GatewayPlan, topology: Topology) -> list[str]:
-    """Return the lines of one gateway: both legs, and the router as the way out. Ways to the pods are not our business."""
+    """Return the lines of one gateway: both legs, and the router as the way out. Ways to the pods are not our business.
+
+    An appliance gets its cables and configures the rest itself.
+    """
+    if topology.device == "netscaler":
+        return ["link set lo up", f"link set {plan.front.name} up", f"link set {plan.under.name} up"]
     return ["link set lo up", *leg_up(plan.front), *leg_up(plan.under), *_default(topology.router_front, topology)]
 
 

@@ -13,9 +13,11 @@ sits where::
                                                              router ─────── client-far
                                                                  198.51.100.0/24, 2001:db8:c::/64
 
-Both bridges live in the namespace ``fabric``. VIPs come from two ranges: one on the front segment itself, where somebody
-has to answer ARP for them, and one that the router sends to gw1. All ranges are for documentation or benchmarks
-(RFC 5737, RFC 3849, RFC 2544, RFC 6598), so a leak never reaches anybody.
+With ``device="netscaler"`` the gateways are called adc1, adc2, …: the same two legs, but their addresses are the
+appliance's to configure (see `isthmus.lab.adc`). Both bridges live in the namespace ``fabric``. VIPs come from two
+ranges: one on the front segment itself, where somebody has to answer ARP for them, and one that the router sends to
+gw1. All ranges are for documentation or benchmarks (RFC 5737, RFC 3849, RFC 2544, RFC 6598), so a leak never reaches
+anybody.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ Interface = IPv4Interface | IPv6Interface
 Cidr = IPv4Network | IPv6Network
 Family = Literal["ipv4", "ipv6"]
 Cni = Literal["flannel", "none"]
+Device = Literal["linux", "netscaler"]
 
 FABRIC = "fabric"
 ROUTER = "router"
@@ -148,6 +151,7 @@ class Topology:
     cni: Cni = "flannel"
     node_gateway: bool = False
     offloads: bool = False
+    device: Device = "linux"
 
     def __post_init__(self) -> None:
         _within("nodes", self.nodes, 0, MAX_NODES)
@@ -261,7 +265,7 @@ class Topology:
         return PodPlan(f"pod{index}-{number}", node, number, f"veth{number}", mac, addresses)
 
     def _gateway(self, number: int) -> GatewayPlan:
-        name = f"gw{number}"
+        name = f"{'adc' if self.device == 'netscaler' else 'gw'}{number}"
         front = self._both(f"203.0.113.{10 + number}/24", f"2001:db8:f::{0x10 + number:x}/64")
         wide = self.nodes > _SMALL_UNDERLAY
         v4 = f"100.64.255.{240 + number}/16" if wide else f"192.0.2.{240 + number}/24"

@@ -7,7 +7,9 @@ case of ``tests/lab/nitro/test_seen.py``. It shares no module with the driver th
 
 What it does not imitate:
 
-- Packets. It keeps what is configured; no monitor probes, so every member and virtual server is DOWN.
+- Packets, when it is alone: it keeps what is configured; no monitor probes, so every member and virtual server is DOWN. In a
+  lab it carries them (`isthmus.lab.adc`, with a list of its own).
+- The number and the kinds of its interfaces: a lab plugs in two, alone it has one.
 - ``stat/``, ``nsrunningconfig``, ``nssavedconfig``, traffic domains (``td`` is kept and compared, nothing more), admin
   partitions, clusters, ADM as a proxy, users other than its own, rights, pooled licences, content switching, SSL, GSLB, BGP.
 - The wording of most errors. The codes are the vendor's; where no report shows text or HTTP status, both are ours

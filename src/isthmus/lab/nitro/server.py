@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -30,14 +31,22 @@ class Endpoint:
 
 
 async def _listen(
-    stack: contextlib.AsyncExitStack, app: web.Application, host: str, port: int, context: ssl.SSLContext | None
+    stack: contextlib.AsyncExitStack,
+    app: web.Application,
+    host: str,
+    port: int,
+    context: ssl.SSLContext | None,
+    sock: socket.socket | None = None,
 ) -> str:
     """Serve ``app`` until ``stack`` unwinds, and return its URL; raise LabError."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     try:
-        await web.TCPSite(runner, host, port, ssl_context=context).start()
+        if sock is not None:
+            await web.SockSite(runner, sock, ssl_context=context).start()
+        else:
+            await web.TCPSite(runner, host, port, ssl_context=context).start()
     except OSError as error:
         raise LabError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
     reach = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
@@ -54,11 +63,13 @@ async def serving(
     tls: bool = False,
     admin: int | None = None,
     directory: Path | None = None,
+    sock: socket.socket | None = None,
 ) -> AsyncIterator[Endpoint]:
     """Let ``device`` listen while the block runs; port 0 takes a free one.
 
-    With ``tls`` a certificate lies in a new directory (below ``directory``). ``admin`` is the port on loopback through which
-    another process can make things go wrong. Raises LabError when an address cannot be listened on.
+    ``sock`` is one that listens there already, in another network namespace perhaps. With ``tls`` a certificate lies in a
+    new directory (below ``directory``). ``admin`` is the port on loopback through which another process can make things go
+    wrong. Raises LabError when an address cannot be listened on.
     """
     async with contextlib.AsyncExitStack() as stack:
         context = ca = None
@@ -67,7 +78,7 @@ async def serving(
             hosts = ("127.0.0.1", "::1", "localhost", host)
             identity = await asyncio.to_thread(make_identity, place, hosts, name="netscaler")
             context, ca = identity.server_context(), identity.ca
-        url = await _listen(stack, Front(device).app(), host, port, context)
+        url = await _listen(stack, Front(device).app(), host, port, context, sock)
         admin_url = "" if admin is None else await _listen(stack, Admin(device).app(), "127.0.0.1", admin, None)
         yield Endpoint(url, ca, admin_url)
 
