@@ -44,7 +44,7 @@ def main() -> int:
     parser.add_argument("count", nargs="?", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--path", choices=PATHS)
+    parser.add_argument("--path", choices=sorted({path for paths in PATHS.values() for path in paths}))
     parser.add_argument("--device", choices=DEVICES, default="memory", help="what stands at the edge")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--rivals", action="store_true", help="let two controllers contend for the Lease")
@@ -69,7 +69,9 @@ def main() -> int:
         return 1 if any(one.wrongs for one in found) else 0
     if options.what == "every":
         plans = [
-            plan for path in ([options.path] if options.path else PATHS) for plan in systematic(path, options.device)
+            plan
+            for path in ([options.path] if options.path else PATHS[options.device])
+            for plan in systematic(path, options.device)
         ]
         return _many(plans, len(plans), options)
     plan = of_chance(int(options.what), options.device)

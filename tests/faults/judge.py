@@ -216,7 +216,7 @@ class Judge:
                 if own is not None and own["spec"].get("podCIDR")
                 else ["no Node with a pod CIDR stands for the gateway"]
             )
-        if outside.path != "overlay":
+        if outside.path not in ("overlay", "policy"):
             return []
         return [
             f"node {name} has no place on the overlay"

@@ -33,7 +33,15 @@ if TYPE_CHECKING:
 MAC = "02:4e:53:00:00:01"
 FACTS = DeviceFacts(
     (Interface("1/1", MAC, 1500, (ip_interface("192.0.2.10/32"), ip_interface("192.0.2.50/24"))),),
-    DeviceTraits(neighbors="flooded", onlink=False, clamps=False, profiles=True, tunnel_mac=MAC),
+    DeviceTraits(
+        neighbors="flooded",
+        onlink=False,
+        clamps=False,
+        probes=False,
+        profiles=True,
+        policy_routes=True,
+        tunnel_mac=MAC,
+    ),
 )
 PEOPLE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("nsip", {"ipaddress": "192.0.2.50", "netmask": "255.255.255.0", "type": "SNIP"}),

@@ -29,7 +29,8 @@ Edge: TypeAlias = Gateway | NetScaler
 """The device at the edge, whichever kind a plan plays with."""
 CLASS = "isthmus.dev/load-balancer"
 DEVICES = ("memory", "netscaler")
-PATHS = ("direct", "flannel", "overlay", "auto")
+PATHS = {"memory": ("direct", "flannel", "overlay", "auto"), "netscaler": ("direct", "flannel", "overlay", "policy")}
+"""The paths by the kind of device; ``policy`` is the overlay with policy routes."""
 FACTS = DeviceFacts(
     (
         Interface("lo", mtu=65536, addresses=(ip_interface("127.0.0.1/8"),)),
@@ -70,9 +71,12 @@ class Outside:
         self.history.note(CLOCK.monotonic(), memory=memory)
 
     def _configure(self) -> None:
-        spec: Json = {"cluster": CLUSTER, "devices": [DEVICE], "path": self.path, "nodeGracePeriod": "5s"}
-        if self.path == "overlay":
+        path = "overlay" if self.path == "policy" else self.path
+        spec: Json = {"cluster": CLUSTER, "devices": [DEVICE], "path": path, "nodeGracePeriod": "5s"}
+        if path == "overlay":
             spec["overlay"] = {"networks": ["172.31.0.0/24"]}
+        if self.path == "policy":
+            spec["policyRoutes"] = {}
         self.files.write("KubeCluster", CLUSTER, {"inCluster": True})
         self.files.write("EdgeDevice", DEVICE, self.edge.spec)
         self.files.write("ClusterLink", LINK, spec)

@@ -37,7 +37,7 @@ def of_chance(seed: int, device: str = "memory") -> Plan:
     watch ends, or it dies), and the list by which it wants to find out is wrong.
     """
     source = random.Random(f"plan {seed}")
-    path = source.choice(PATHS)
+    path = source.choice(PATHS[device])
     steps = source.randint(3, 12)
     points = _POINTS[device]
     if source.random() < 0.15:
