@@ -64,11 +64,23 @@ class RealApi:
     """One API server; ``start`` and ``stop`` it, or use ``serving`` as the lab's server is used."""
 
     def __init__(
-        self, programs: Path, directory: Path, *, service_cidrs: tuple[str, ...] = ("10.96.0.0/16",)
+        self,
+        programs: Path,
+        directory: Path,
+        *,
+        service_cidrs: tuple[str, ...] = ("10.96.0.0/16",),
+        audited: bool = False,
+        streaming_lists: bool = True,
     ) -> None:
+        """Prepare to keep everything in ``directory``.
+
+        ``audited``: what service accounts ask for is in ``audit``. Without ``streaming_lists`` clients have to list.
+        """
         self._programs = programs
         self._directory = directory
         self._service_cidrs = service_cidrs
+        self._audited = audited
+        self._streaming_lists = streaming_lists
         self._running: list[_Program] = []
         self._endpoint: Endpoint | None = None
         self._etcd = ""
@@ -161,6 +173,8 @@ class RealApi:
             "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
             "--endpoint-reconciler-type=none",
             "--allow-privileged=true",
+            *(self._audit_flags() if self._audited else ()),
+            *(() if self._streaming_lists else ("--feature-gates=WatchList=false",)),
         )
         shown = f"[{host}]" if ":" in host else host
         url = f"https://{shown}:{secure}"
@@ -170,6 +184,19 @@ class RealApi:
             url, authority.ca_file, self._kubeconfig(url, authority.ca_file, admin), TOKEN, host, secure
         )
         return self._endpoint
+
+    def audit(self) -> list[Json]:
+        """Return an audit event for each answer, in order, that a service account got until now; watches when they begin."""
+        return [json.loads(line) for line in (self._directory / "audit.log").read_text().splitlines()]
+
+    def _audit_flags(self) -> tuple[str, ...]:
+        policy = self._directory / "audit.json"
+        rules = [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]
+        head = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"]}
+        policy.write_text(json.dumps({**head, "rules": rules}))
+        log = self._directory / "audit.log"
+        log.touch()
+        return (f"--audit-policy-file={policy}", f"--audit-log-path={log}", "--audit-log-mode=blocking-strict")
 
     def _run(self, name: str, *arguments: str) -> None:
         log = self._directory / f"{name}.log"

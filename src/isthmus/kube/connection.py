@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 from isthmus.errors import InputError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+SERVICE_ACCOUNT_VARIABLE = "ISTHMUS_SERVICE_ACCOUNT"
+"""Environment variable with another directory for the same: a pod may mount a token of its own making (projected volumes)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +106,17 @@ def printable(token: str) -> bool:
 
 
 def in_cluster(
-    environment: Mapping[str, str] | None = None, folder: Path = SERVICE_ACCOUNT, *, name: str = "in-cluster"
+    environment: Mapping[str, str] | None = None, folder: Path | None = None, *, name: str = "in-cluster"
 ) -> Connection:
     """Return the connection of a pod to its own API server, by its service account.
 
-    Raises InputError where this process is not in a pod, or its pod mounts no service account.
+    The account's files are in ``folder``, else where ISTHMUS_SERVICE_ACCOUNT says, else where kubelets mount them. Raises
+    InputError where this process is not in a pod, or its pod mounts no service account.
     """
     variables = os.environ if environment is None else environment
     host, port = variables.get("KUBERNETES_SERVICE_HOST", ""), variables.get("KUBERNETES_SERVICE_PORT", "443")
+    if folder is None:
+        folder = Path(variables.get(SERVICE_ACCOUNT_VARIABLE) or SERVICE_ACCOUNT)
     if not host:
         raise InputError(name, "KUBERNETES_SERVICE_HOST is not set, so this is not a pod", "give a kubeconfig")
     for needed in ("token", "ca.crt"):
