@@ -22,6 +22,7 @@ _VERBS = {
     "gateway": ("gateway", "Let this machine's controller in at a gateway's agent."),
     "lab": ("lab", "A network on one machine: nodes, pods, clients, a gateway, a Kubernetes API."),
     "plan": ("plan", "Show what would change and why; change nothing."),
+    "router": ("router", "Build an overlay to a device that somebody else configures, and describe it."),
     "status": ("status", "Show how everything stands."),
     "validate": ("validate", "Check files before anybody uses them."),
 }
