@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from drivers.netscaler.nitro.rig import Given, appliance, options, talking
+from drivers.netscaler.nitro.rig import USER, Given, appliance, options, talking
 from isthmus.drivers.netscaler.nitro import Meaning, NitroError
 from isthmus.drivers.netscaler.nitro.client import Nitro
 from isthmus.errors import DeviceUnreachable, DeviceUnsupported
@@ -136,6 +136,28 @@ async def test_nobody_leads(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.undo()
         [made] = await pair.nitro.add("vxlan", [{"id": 1}])
         assert made.done
+
+
+async def test_a_wrong_password_is_tried_at_one_node() -> None:
+    """Both nodes have the same users: what one refuses is not tried at the other."""
+    async with two(opened=False) as pair:
+        pair.first.sessions.users[USER] = pair.second.sessions.users[USER] = "another"
+        with pytest.raises(NitroError, match="name or password are wrong"):
+            await pair.nitro.open()
+        assert pair.first.faults.requests[("login", "login")] == 1
+        assert not pair.second.faults.requests
+
+
+async def test_many_who_look_for_the_primary() -> None:
+    """While nobody answers, twenty readers knock at each door a few times, not twenty."""
+    async with two() as pair:
+        pair.first.reboot(60)
+        pair.second.reboot(60)
+        before = pair.nitro.requests.total()
+        found = await asyncio.gather(*(pair.nitro.get("vxlan") for _ in range(20)), return_exceptions=True)
+        assert all(isinstance(one, DeviceUnreachable) for one in found)
+        # Each reader's own question, and a search or two for each time that they come back together.
+        assert pair.nitro.requests.total() - before <= 20 + 3 * 4
 
 
 async def test_one_url_of_the_secondary() -> None:

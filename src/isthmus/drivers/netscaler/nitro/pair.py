@@ -35,16 +35,33 @@ class Pair:
         self._known: Node | None = None
         self._met: tuple[Node, int] | None = None
         self._lock = asyncio.Lock()
+        self._searches = 0
+        self._failure: DeviceError | None = None
 
     async def primary(self) -> Node:
         """Return the node that takes changes, logged in to; raise ``DeviceError`` where there is none to be found."""
-        if self._known is not None and self._met == (self._known, self._known.session.logins):
-            return self._known
+        if (known := self._still()) is not None:
+            return known
+        searches = self._searches
         async with self._lock:
-            if self._known is None or self._met != (self._known, self._known.session.logins):
-                self._known = None
+            if (known := self._still()) is not None:
+                return known
+            if self._failure is not None and self._searches != searches:
+                raise self._failure  # who waited for a search that failed does not begin another
+            self._known = self._failure = None
+            try:
                 self._known = self._last = await self._find()
+            except DeviceError as error:
+                self._failure = error
+                raise
+            finally:
+                self._searches += 1
             return self._known
+
+    def _still(self) -> Node | None:
+        """Return the primary as far as it is known, in the session in which it was."""
+        known = self._known
+        return known if known is not None and self._met == (known, known.session.logins) else None
 
     def lost(self, node: Node) -> None:
         """Take the news that ``node`` is not the primary, or gone: the next request looks anew."""
@@ -75,6 +92,8 @@ class Pair:
                     return node
                 failures.append(self._secondary(node))
             except DeviceError as error:
+                if isinstance(error, NitroError) and error.meaning is Meaning.CREDENTIALS:
+                    raise  # a pair has one list of users: the other node would only count a second wrong password
                 failures.append(error)
                 continue
             if len(self.nodes) > 1:
