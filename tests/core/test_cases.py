@@ -112,6 +112,7 @@ def rig_of(case: dict[str, Any]) -> Rig:
         told = {"type": "LoadBalancer", "load_balancer_class": "isthmus.dev/load-balancer", **told}
         told["ports"] = tuple(ServicePort(*port) for port in _ports(told.get("ports", ["http 80/tcp"])))
         told["families"] = tuple(told.get("families", (4,)))
+        told["ingress"] = tuple(ip_address(text) for text in told.get("ingress", ()))
         told["cluster_ips"] = tuple(ip_address(text) for text in told.get("cluster_ips", ()))
         rig.put(ServiceFacts(namespace, name, **told))
     for key, told in case.get("slices", {}).items():

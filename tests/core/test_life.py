@@ -26,7 +26,7 @@ from isthmus.errors import DeviceUnreachable
 from isthmus.model.facts import DeviceFacts, DeviceTraits
 from isthmus.model.kinds import vip_name
 from isthmus.model.plan import Plan, Scope
-from isthmus.model.resources import AnyResource
+from isthmus.model.resources import AnyResource, Partial
 
 from .places import NODES, OWN_NODE, SERVICES, VIPS, nodes, own_node, services, slices
 from .rig import FACTS, NOW, Rig, drive, vip
@@ -243,6 +243,14 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data())
     def drift(self, data: st.DataObject) -> None:
         self.rig.driver.lose(data.draw(st.sampled_from(sorted(self.rig.driver.resources))))
+        self.whole = True
+
+    @precondition(lambda self: self.rig.driver.resources)
+    @rule(data=st.data())
+    def half_lost(self, data: st.DataObject) -> None:
+        """Somebody takes away one of the objects that a thing of ours is made of."""
+        resource = self.rig.driver.resources[data.draw(st.sampled_from(sorted(self.rig.driver.resources)))]
+        self.rig.driver.tamper(Partial(resource.identity, resource.rank, "one of its objects"))
         self.whole = True
 
     @rule(faults=st.lists(st.sampled_from(("lost", "lost request", "refused", "away", "away late")), max_size=3))

@@ -27,7 +27,7 @@ from isthmus.loop.timed import timed
 from isthmus.model.facts import DeviceFacts
 from isthmus.model.kinds import EdgeDevice
 from isthmus.model.plan import Plan, Scope
-from isthmus.model.resources import VirtualAddress, VirtualServer
+from isthmus.model.resources import VirtualServer, served_address
 from isthmus.telemetry import get_logger
 
 _GRACE = 10.0
@@ -239,7 +239,7 @@ class Fleet:
                 return True  # nobody has looked yet
             if kind == "nodes" and planner.observed:
                 return True
-            if any(isinstance(one, VirtualServer | VirtualAddress) for one in planner.observed.values()):
+            if any(served_address(one) is not None for one in planner.observed.values()):
                 return True
         return False
 

@@ -9,7 +9,7 @@ from isthmus.core.drift import Left
 from isthmus.core.recording import Record, Unsaved
 from isthmus.core.wishes import Verdict, Wishes
 from isthmus.model.plan import Conflict, Drift, Held, Refusal, Scope
-from isthmus.model.resources import AnyResource
+from isthmus.model.resources import AnyResource, Partial
 
 __all__ = ["Findings", "cannot"]
 
@@ -49,9 +49,11 @@ class Findings:
         return [found for found in everything if found is not None]
 
     def record(self, identity: str) -> Record | None:
-        """Return what is to be written down of ``identity``: what stands, where that is drift what should; or none."""
+        """Return what is to be written down of ``identity``: what stands whole, where that is drift what should; or none."""
         last = self.left.of(identity) if identity in self.drifts else None
         stands = last if last is not None else self.observed.get(identity)
+        if isinstance(stands, Partial):
+            return None  # nobody wants a part back
         return None if stands is None else (stands, self.owners.get(identity, ()))
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from isthmus.core.adapted import Adapt
 from isthmus.core.diff import holder_of, stands_on
 from isthmus.core.wishes import Wishes
-from isthmus.model.resources import AnyResource, VirtualServer
+from isthmus.model.resources import AnyResource, VirtualAddress, served_address
 
 __all__ = ["Footing"]
 
@@ -69,7 +69,8 @@ class Footing:
         Else a pool that holds the device's own address would take the packets that are meant for the device. One that
         stands goes, too: whether the address or the server came first must not matter.
         """
-        if not isinstance(resource, VirtualServer):
+        address = served_address(resource) if not isinstance(resource, VirtualAddress) else None
+        if address is None:
             return None
-        vip = f"vip {resource.address}"
+        vip = f"vip {address}"
         return self._others.get(vip) if vip not in self._observed else None

@@ -17,13 +17,21 @@ Sources: discovery/v1 EndpointConditions; KEP-1669 for terminating endpoints as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 
 from isthmus.core.ground import Desired, Ground
 from isthmus.core.standing import standing
 from isthmus.model.facts import Endpoint, ServiceFacts, ServicePort, SliceFacts
 from isthmus.model.kinds import KubeCluster
-from isthmus.model.resources import AnyResource, IPAddress, Member, SourceProfile, VirtualAddress, VirtualServer
+from isthmus.model.resources import (
+    AnyResource,
+    IPAddress,
+    Member,
+    Partial,
+    SourceProfile,
+    VirtualAddress,
+    VirtualServer,
+)
 
 Joined = Callable[[str, int], bool]
 """Whether the pods of a node (by name) are reachable in an IP version."""
@@ -46,13 +54,17 @@ def not_ours(service: ServiceFacts, cluster: KubeCluster) -> str | None:
     return None if found == ours else f"its loadBalancerClass is {found}, and ours is {ours}"
 
 
-def answered(wanted: Mapping[str, AnyResource], observed: Container[str]) -> dict[IPAddress, bool]:
-    """Return for each address in a Service's wishes on one device whether it answers there, with all that is wanted of it."""
+def answered(wanted: Mapping[str, AnyResource], observed: Mapping[str, AnyResource]) -> dict[IPAddress, bool]:
+    """Return for each address in a Service's wishes on one device whether it answers there, with all that is wanted of it.
+
+    What is there in part answers nobody.
+    """
     found: dict[IPAddress, bool] = {}
     here = {one.address for one in wanted.values() if isinstance(one, VirtualAddress)}
     for identity, one in wanted.items():
         if isinstance(one, VirtualAddress | VirtualServer):
-            found[one.address] = found.get(one.address, one.address in here) and identity in observed
+            whole = not isinstance(observed.get(identity), Partial | None)
+            found[one.address] = found.get(one.address, one.address in here) and whole
     return found
 
 

@@ -14,7 +14,7 @@ from collections.abc import Container
 from isthmus.core.services import is_ours
 from isthmus.core.world import World
 from isthmus.model.plan import Change
-from isthmus.model.resources import IPAddress, VirtualAddress, VirtualServer
+from isthmus.model.resources import IPAddress, served_address
 
 __all__ = ["Unclaimed"]
 
@@ -45,11 +45,12 @@ class Unclaimed:
 
     def why_not(self, step: Change, remembered: Container[str]) -> str | None:
         """Return why the delete ``step`` must wait, or none; ``remembered`` has what somebody is known to have wanted."""
-        if not isinstance(step.before, VirtualAddress | VirtualServer) or step.identity in remembered:
+        address = served_address(step.before) if step.before is not None else None
+        if address is None or step.identity in remembered:
             return None
-        reason = self._by_address().get(step.before.address)
+        reason = self._by_address().get(address)
         if reason is not None:
-            self._waiting[step.identity] = step.before.address
+            self._waiting[step.identity] = address
         return reason
 
     def _by_address(self) -> dict[IPAddress, str]:

@@ -9,6 +9,7 @@ The one confusing thing: ``rank`` orders changes inside a plan (make before brea
 
 from __future__ import annotations
 
+import re
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -16,6 +17,7 @@ from ipaddress import (
     IPv6Address,
     IPv6Interface,
     IPv6Network,
+    ip_address,
 )
 from typing import ClassVar, Literal, TypeAlias
 
@@ -347,6 +349,17 @@ def goes_with(resource: AnyResource) -> str | None:
     if isinstance(resource, _ON_A_LINK):
         return resource.link
     return None
+
+
+_SERVED = re.compile(r"(?:vip |virtual-server \[?)([0-9a-fA-F.:]+?)(?:\]?:\d+/\w+)?")
+
+
+def served_address(resource: AnyResource) -> IPAddress | None:
+    """Return the VIP that ``resource`` is or serves a port of, none for anything else; a part is known by its identity."""
+    if isinstance(resource, VirtualServer | VirtualAddress):
+        return resource.address
+    found = _SERVED.fullmatch(resource.of) if isinstance(resource, Partial) else None
+    return ip_address(found[1]) if found is not None else None
 
 
 def overlap(one: IPNetwork, other: IPNetwork) -> bool:

@@ -51,6 +51,7 @@ def find(evidence: Evidence) -> Finding | None:
         vni=marks.vni(evidence, modes, config),
         mtu=number(config.values.get("veth_mtu")) if config is not None else None,
         doubts=marks.doubts(evidence, config),
+        ranges=marks.ranges(config),
     )
 
 

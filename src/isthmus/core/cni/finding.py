@@ -22,7 +22,8 @@ class Finding:
     """One CNI on one cluster: ``seen`` says what was seen where, ``tunnels`` how packets travel between nodes.
 
     ``tunnels`` is empty where nobody says, and holds "none" for plain routing. ``port`` is the UDP port of its tunnels.
-    ``mtu`` is that of pods' interfaces. ``bgp`` says that it speaks BGP, so that a device could be its peer.
+    ``mtu`` is that of pods' interfaces. ``bgp`` says that it speaks BGP, so that a device could be its peer. ``ranges`` are
+    the networks out of which nodes get theirs, where it says so.
     """
 
     cni: str
@@ -36,6 +37,7 @@ class Finding:
     mtu: int | None = None
     bgp: bool = False
     doubts: tuple[str, ...] = ()
+    ranges: tuple[IPNetwork, ...] = ()
 
     @property
     def title(self) -> str:

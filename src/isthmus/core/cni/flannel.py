@@ -41,6 +41,7 @@ def find(evidence: Evidence) -> Finding | None:
         port=marks.port(evidence, modes, config),
         vni=marks.vni(evidence, modes, config),
         doubts=marks.doubts(evidence, config),
+        ranges=marks.ranges(config),
     )
 
 

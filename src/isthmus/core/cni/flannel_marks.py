@@ -7,6 +7,8 @@ nobody takes them away, so they tell what flannel did last, not that it runs.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from ipaddress import ip_network
 from typing import Any
 
 import msgspec
@@ -16,6 +18,7 @@ from isthmus.core.cni.evidence import Evidence, number
 from isthmus.core.cni.evidence import address as parsed
 from isthmus.core.cni.finding import Finding, NodeNetwork, Vtep
 from isthmus.model.published import ConfigMap, DaemonSet, PublishedNode
+from isthmus.model.resources import IPNetwork
 
 PREFIX = "flannel.alpha.coreos.com/"
 _KEYS = {4: ("backend-data", "public-ip"), 6: ("backend-v6-data", "public-ipv6")}
@@ -93,6 +96,16 @@ def doubts(evidence: Evidence, config: ConfigMap | None) -> tuple[str, ...]:
         for said, nodes in at_work.items()
         if said != wanted
     )
+
+
+def ranges(config: ConfigMap | None) -> tuple[IPNetwork, ...]:
+    """Return flannel's networks as its net-conf.json says them; what does not parse is none."""
+    found: list[IPNetwork] = []
+    for key in ("Network", "IPv6Network"):
+        text = config.values.get(f"net-conf.json:{key}", "") if config is not None else ""
+        with suppress(ValueError):
+            found.append(ip_network(text))
+    return tuple(found)
 
 
 def tunnels(found: tuple[str, ...]) -> tuple[str, ...]:

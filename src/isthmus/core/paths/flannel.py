@@ -122,11 +122,15 @@ def node_annotations(ground: Ground, own: NodeFacts) -> dict[str, str]:
 
 
 def network(ground: Ground, prefix: IPNetwork) -> IPNetwork | None:
-    """Return the network out of which flannel gave the device ``prefix``, as far as the link's ``podNetworks`` say it."""
+    """Return the network out of which flannel gave the device ``prefix``: as the link's ``podNetworks`` say, else flannel's
+    own configuration.
+    """
+    known = ground.cluster.cni
+    published = known.networks[0].ranges if known is not None and len(known.networks) == 1 else ()
     return next(
         (
             one
-            for one in ground.link.spec.pod_networks
+            for one in (*ground.link.spec.pod_networks, *published)
             if one.version == prefix.version and overlap(one, prefix) and one.prefixlen <= prefix.prefixlen
         ),
         None,
@@ -160,8 +164,8 @@ def for_link(ground: Ground, desired: Desired) -> None:
         if address is None:
             desired.refuse(
                 "NoFlannelNetwork",
-                f"{ground.device_name} has its nodes as neighbors in flannel's own network, and no network in "
-                f"spec.podNetworks of ClusterLink {ground.link_name} holds {prefix}, its own part of it",
+                f"{ground.device_name} has its nodes as neighbors in flannel's own network, and neither flannel's ConfigMap "
+                f"nor spec.podNetworks of ClusterLink {ground.link_name} names one that holds {prefix}, its own part of it",
                 "write the Network of flannel's net-conf.json into spec.podNetworks",
             )
             continue
