@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,12 @@ async def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     server = RealApi(require(), tmp_path / "server", audited=True, streaming_lists=False)
     server.start()
     try:
-        async with real_place(tmp_path, server) as made:
+        async with real_place(tmp_path, server) as made, AsyncExitStack() as stack:
             place: Place = made
-            found = Installed(server, place, "netscaler", tmp_path)
+            # Not below pytest's own directory, which only its user may enter.
+            mounted = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="isthmus-accounts-")))
+            mounted.chmod(0o755)
+            found = Installed(server, place, "netscaler", mounted)
             for name, value in found.environment("isthmus-system", "isthmus-controller").items():
                 monkeypatch.setenv(name, value)
             yield found

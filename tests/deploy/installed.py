@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import ssl
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ class Installed:
     """An overlay in a server, without its workloads: nobody there would run them."""
 
     def __init__(self, server: RealApi, place: Place, overlay: str, directory: Path) -> None:
+        """Apply ``overlay``; accounts' files go to ``directory``, which their pods' users must be able to read."""
         self.server = server
         self.place = place
         self.objects = rendered(overlay)
@@ -31,8 +35,8 @@ class Installed:
 
     def account(self, namespace: str, name: str) -> Path:
         """Return the directory that a kubelet mounts for an account's pods, with a fresh token each time that it is asked."""
-        folder = self._directory / "accounts" / name
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = self._directory / name
+        folder.mkdir(exist_ok=True)
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
         token = self.place.api.ask("POST", path, {"spec": {"expirationSeconds": 3600}})["status"]["token"]
         fresh = folder / ".token"
@@ -53,6 +57,18 @@ class Installed:
     def connection(self, namespace: str, name: str) -> Connection:
         """Return how a pod of an account reaches the API."""
         return in_cluster(self.environment(namespace, name))
+
+    def is_void(self, token: str) -> bool:
+        """Say whether the server takes a token no more."""
+        context = ssl.create_default_context(cafile=self.place.endpoint.ca_path)
+        request = urllib.request.Request(
+            f"{self.place.endpoint.url}/version", headers={"Authorization": f"Bearer {token}"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=5.0, context=context):
+                return False
+        except urllib.error.HTTPError as error:
+            return error.code == 401
 
     def uses(self, account: str) -> set[Use]:
         """Return what an account has asked for that not everybody may."""
