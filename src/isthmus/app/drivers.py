@@ -90,4 +90,20 @@ def _external(device: EdgeDevice, wiring: Wiring) -> Driver:
     return ExternalDevice(device.spec.tunnel_addresses, options.mac, options.mtu)
 
 
-DRIVERS: dict[str, DriverFactory] = {"external": _external, "linux": _linux, "memory": _memory}
+def _netscaler(device: EdgeDevice, wiring: Wiring) -> Driver:
+    from isthmus.app.device_credentials import (
+        netscaler_credentials,
+    )  # with an HTTP client, for whoever has a NetScaler
+    from isthmus.drivers.netscaler.driver import NetScalerDriver
+
+    options = device.spec.netscaler
+    assert options is not None, "the kind requires it of this driver"
+    return NetScalerDriver(device.name, options, netscaler_credentials(options, wiring.home), wiring.epoch)
+
+
+DRIVERS: dict[str, DriverFactory] = {
+    "external": _external,
+    "linux": _linux,
+    "memory": _memory,
+    "netscaler": _netscaler,
+}

@@ -183,6 +183,15 @@ class Nitro:
         rows = rows_of(body, kind, answer.status, f"{self._device}: {request.what}")
         return [row for row in rows if fits(row, filter)] if filter else rows
 
+    async def count(self, kind: str) -> int:
+        """Return how many objects of ``kind`` there are, without reading them."""
+        request = Request("GET", path(kind, options={"count": "yes"}), f"GET {kind}", self._options.timeout)
+        answer, body, _ = await self._exchange.send(request, again=True)
+        if body.error is not None:
+            raise body.error
+        rows = rows_of(body, kind, answer.status, f"{self._device}: {request.what}")
+        return int(rows[0]["__count"]) if rows and str(rows[0].get("__count", "")).isdecimal() else 0
+
     # --- writing ------------------------------------------------------------------------------------------------
 
     async def add(self, kind: str, rows: Sequence[Row], *, idempotent: bool = False) -> list[Result]:

@@ -1,0 +1,69 @@
+"""Notice that somebody else has changed the device: NITRO tells nothing by itself, so a cheap mark is read now and then.
+
+The mark is the time of the device's last change, in whole seconds. A change of ours moves it too; so it is read at the end of
+each of our batches and known from then on. The one confusing thing: what somebody else changes in the very second of our own
+last change leaves the mark as it is. So for two seconds after a change of ours the numbers of objects are compared as well,
+with those that the last look has found and our own writes have moved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+from isthmus.drivers.netscaler.canon import text_of
+from isthmus.drivers.netscaler.nitro import Nitro
+
+__all__ = ["COUNTED", "INTERVAL", "Mark"]
+
+INTERVAL = 5.0
+"""Seconds from one look at the mark to the next."""
+_DOUBT = 2.0
+COUNTED = ("route", "route6", "bridgetable", "arp", "nd6", "lbvserver", "servicegroup", "netprofile", "vxlan")
+
+
+class Mark:
+    """The last change that we know of, and how many objects there should be."""
+
+    def __init__(self, nitro: Nitro, clock: Callable[[], float] = time.monotonic) -> None:
+        self._nitro = nitro
+        self._clock = clock
+        self._known = ""
+        self._counts: dict[str, int] = {}
+        self._changed = 0.0
+
+    async def seen(self, counts: Mapping[str, int]) -> None:
+        """Take what a look at everything has found for known; ``counts`` are the numbers of objects."""
+        self._counts = {kind: counts[kind] for kind in COUNTED if kind in counts}
+        self._known = await self._read()
+        self._changed = self._clock()
+
+    def wrote(self, kind: str, more: int | None) -> None:
+        """Count what a write of ours has made or removed; none where that is not known."""
+        # An address brings a route of its own with it.
+        for other in {"nsip": ("route",), "nsip6": ("route6",)}.get(kind, ()):
+            self._counts.pop(other, None)
+        if more is None:
+            self._counts.pop(kind, None)
+        elif kind in self._counts:
+            self._counts[kind] += more
+
+    async def written(self) -> None:
+        """Take the mark as our own batch has left it for known."""
+        self._known = await self._read()
+        self._changed = self._clock()
+
+    async def moved(self) -> bool:
+        """Say whether somebody has changed something that we do not know of."""
+        if await self._read() != self._known:
+            return True
+        if self._clock() - self._changed > _DOUBT + INTERVAL:
+            return False
+        counts = dict(self._counts)
+        found = await asyncio.gather(*(self._nitro.count(kind) for kind in counts))
+        return counts == self._counts and list(found) != list(counts.values())
+
+    async def _read(self) -> str:
+        rows = await self._nitro.get("nsconfig", attrs=("lastconfigchangedtime",))
+        return text_of(rows[0], "lastconfigchangedtime") if rows else ""
