@@ -76,6 +76,7 @@ class ClusterView:
         self.nodes: dict[str, NodeFacts] = {}
         self.stated: dict[str, NodeFacts] = {}
         self.homes = Homes()
+        self.settled_on: object = None
         self.services: dict[ObjectKey, ServiceFacts] = {}
         self.namespaces: dict[str, NamespaceFacts] = {}
         self.slices: dict[ObjectKey, dict[str, SliceFacts]] = {}
@@ -264,7 +265,11 @@ class World:
     def put_home(self, cluster: str, kind: str, name: str, found: Home | None) -> set[Scope]:
         """Take one object by which a CNI says where pods are; return what that of each node it is about touches."""
         view = self.view(cluster)
-        return self._settle(cluster, view.homes.put_home(kind, name, found) & view.stated.keys())
+        about = view.homes.put_home(kind, name, found)
+        if "pods" in view.pending:
+            view.settled_on = None
+            return set()  # all nodes are gone through once it is known where pods are
+        return self._settle(cluster, about & view.stated.keys())
 
     def put_published(self, cluster: str, published: Published) -> set[Scope]:
         """Take what is published once per cluster, decide which CNI it has, and return what that touches."""
@@ -312,6 +317,10 @@ class World:
         else:
             view.suspect["pods"] = doubt
         # While nobody knows where pods are, what is known stays as it is.
+        basis = view.homes.basis() if waits is None else None
+        if basis == view.settled_on:
+            return set()
+        view.settled_on = basis
         return self._settle(view.name, view.stated) if waits is None else set()
 
     def _settle(self, cluster: str, names: Iterable[str]) -> set[Scope]:
