@@ -10,7 +10,8 @@ from isthmus.compat.publishing import EXPORT
 from isthmus.core import attachment
 from isthmus.core.ground import Ground
 from isthmus.core.overlay_addresses import OverlayAddresses, device_addresses
-from isthmus.core.world import WATCHED, World
+from isthmus.core.view import WATCHED
+from isthmus.core.world import World
 from isthmus.errors import KubeConflict, KubeNotFound, KubeUnreachable
 from isthmus.model.facts import DeviceFacts, DeviceTraits, Interface, NodeFacts
 from isthmus.model.kinds import ClusterLink, EdgeDevice, KubeCluster

@@ -2,7 +2,7 @@
 
 =============  ====================================================================================================
 ``beside``     the path of a Linux gateway on the nodes' segment, where every node answers it
-``appliance``  that of a NetScaler in the nodes' subnet, which cannot ask and has met nobody
+``appliance``  that of a NetScaler in the nodes' subnet, which cannot ask who is there
 ``apart``      that of a Linux gateway elsewhere; none where no node's pods are told
 ``flannel``    why not flannel, where the device is apart
 ``bgp``        what is said of BGP there
@@ -30,7 +30,7 @@ from isthmus.core.homes import HOMES
 from isthmus.kube import wire
 from isthmus.kube.parse import parse_node
 from isthmus.kube.publishing import read
-from isthmus.model.facts import DeviceFacts, DeviceTraits, Interface, NodeFacts
+from isthmus.model.facts import DeviceFacts, Interface, NodeFacts
 
 TABLE = Path(__file__).parent.parent / "cases" / "cni_paths.yaml"
 ROWS: dict[str, dict[str, str]] = yaml.safe_load(TABLE.read_text()) if TABLE.exists() else {}
@@ -62,14 +62,14 @@ def as_node(one: Any) -> NodeFacts | None:
         return None
 
 
-def device(rig: Rig, *, beside: bool, probes: bool) -> DeviceFacts:
+def device(rig: Rig, *, beside: bool) -> DeviceFacts:
     """Return a device that has an address in each node's subnet, or in none."""
     owns = []
     for facts in rig.world.view("east").nodes.values() if beside else ():
         for version, length in ((4, 24), (6, 64)):
             owns += [ip_interface(f"{address + 1}/{length}") for address in facts.ways(version)]
     front = Interface("eth0", "02:00:00:00:00:01", 1500, tuple(dict.fromkeys(owns)) or FACTS.interfaces[0].addresses)
-    return DeviceFacts((front,), DeviceTraits(probes=probes))
+    return DeviceFacts((front,))
 
 
 def row(case: dict[str, Any]) -> dict[str, str]:
@@ -77,8 +77,8 @@ def row(case: dict[str, Any]) -> dict[str, str]:
     rig, found = rig_of(case), dict[str, str]()
     for word, beside, probes in (("beside", True, True), ("appliance", True, False), ("apart", False, True)):
         world = rig.world
-        ground = Ground(world, world.links["lab"], world.devices["gw"], device(rig, beside=beside, probes=probes))
-        choice, rejected = choose(ground, dict.fromkeys(neighbors_to_prove(ground), probes))
+        ground = Ground(world, world.links["lab"], world.devices["gw"], device(rig, beside=beside))
+        choice, rejected = choose(ground, dict.fromkeys(neighbors_to_prove(ground), True) if probes else None)
         found[word] = choice.path if choice is not None else "none"
     said = dict(rejected)
     found |= {

@@ -20,12 +20,13 @@ from isthmus.core.ground import Ground
 from isthmus.core.overlay_addresses import OverlayAddresses, device_addresses
 from isthmus.core.world import Choice, World, path_of
 from isthmus.drivers.base import Driver, ProbeTarget
-from isthmus.errors import IsthmusError
+from isthmus.errors import DeviceUnsupported, IsthmusError
 from isthmus.model.claims import object_of
 from isthmus.model.facts import NodeFacts
 from isthmus.model.kinds import ClusterLink, VirtualIP, vip_name
 from isthmus.model.kinds.kind import Metadata
 from isthmus.model.kinds.vip import Holder, VirtualIPSpec
+from isthmus.model.resources import IPAddress
 
 __all__ = ["Assigned", "Assigning"]
 
@@ -77,12 +78,16 @@ class Assigning:
         found = []
         for ground in grounds:
             targets = [ProbeTarget(address) for address in neighbors_to_prove(ground)]
+            answered: dict[IPAddress, bool] | None = None
             try:
                 results = await self._drivers[ground.device_name].probe(targets) if targets else []
+                answered = {result.target.address: result.reached for result in results}
+            except DeviceUnsupported:
+                pass  # it cannot ask anybody, so nothing is known of its segment
             except IsthmusError as error:
                 self._say(f"link {link.name}: no path can be chosen: {error}")
                 return None
-            choice, rejected = choose(ground, {result.target.address: result.reached for result in results})
+            choice, rejected = choose(ground, answered)
             if choice is None:
                 for path, why in rejected:
                     self._say(f"link {link.name}: {path}: {why}")

@@ -17,7 +17,8 @@ from isthmus.app.probing import Probing, Report
 from isthmus.core.choose import changed
 from isthmus.core.ground import DEVICE_LABEL
 from isthmus.core.standing import roles
-from isthmus.core.world import WATCHED, ClusterView, World, path_of
+from isthmus.core.view import WATCHED, ClusterView
+from isthmus.core.world import World, path_of
 from isthmus.loop.device_status import DeviceStatus
 from isthmus.model.kinds import Key
 

@@ -5,7 +5,7 @@ Only what is published counts. A CNI that says nothing of ports or MTUs takes no
 
 from __future__ import annotations
 
-from isthmus.core.world import ClusterView
+from isthmus.core.view import ClusterView
 
 IPV6_MTU = 1280
 """No tunnel is made narrower (RFC 8200); a cluster whose pods have less than that has said something else."""

@@ -39,11 +39,10 @@ def neighbors_to_prove(ground: Ground) -> list[IPAddress]:
     return wanted
 
 
-def choose(ground: Ground, answered: Mapping[IPAddress, bool]) -> tuple[Choice | None, Rejected]:
+def choose(ground: Ground, answered: Mapping[IPAddress, bool] | None) -> tuple[Choice | None, Rejected]:
     """Return the choice for the ground's link (none if nothing works or nothing is known yet) and what was rejected.
 
-    ``answered`` is the evidence: which of :func:`neighbors_to_prove` answered the device, or are known to it where it
-    cannot ask.
+    ``answered`` is the evidence: which of :func:`neighbors_to_prove` answered the device; none where it cannot ask.
     """
     nodes, cni = _ready(ground), _known(ground)
     if not nodes:
@@ -51,8 +50,7 @@ def choose(ground: Ground, answered: Mapping[IPAddress, bool]) -> tuple[Choice |
     rejected: list[tuple[str, str]] = []
     why_not = _direct(ground, nodes, answered)
     if why_not is None:
-        how = "answer" if ground.traits.probes else "are known to"
-        why = f"all {len(nodes)} nodes {how} {ground.device_name} on their common segment{_taken_on_trust(ground)}"
+        why = f"all {len(nodes)} nodes answer {ground.device_name} on their common segment{_taken_on_trust(ground)}"
         return Choice("direct", why, (), cni), ()
     rejected.append(("direct", why_not))
     why_not = _not_flannels(ground) or _flannel(nodes)
@@ -103,7 +101,7 @@ def _nobody(ground: Ground) -> str:
     return f"no node with a pod CIDR is ready yet ({why})" if why else "no node with a pod CIDR is ready yet"
 
 
-def _direct(ground: Ground, nodes: list[NodeFacts], answered: Mapping[IPAddress, bool]) -> str | None:
+def _direct(ground: Ground, nodes: list[NodeFacts], answered: Mapping[IPAddress, bool] | None) -> str | None:
     device = ground.device_name
     if ground.by_source and not any(policy.sources(ground, version) for version in (4, 6)):
         return f"spec.policyRoutes names no address of {device} on a segment that no other link sends from"
@@ -114,13 +112,13 @@ def _direct(ground: Ground, nodes: list[NodeFacts], answered: Mapping[IPAddress,
                 return f"node {node.name} has no IPv{version} InternalIP"
             if found is None:
                 return f"node {node.name} ({', '.join(map(str, ways))}) is on no segment of {device}"
+            if answered is None:
+                return (
+                    f"node {node.name} ({found[0]}) is in a subnet of {device}, which cannot ask whether it is there; "
+                    "write path: direct if it is"
+                )
             if answered.get(found[0], False):
                 continue
-            if not ground.traits.probes:
-                return (
-                    f"node {node.name} ({found[0]}) is in a subnet of {device}, which cannot ask whether it is there and "
-                    "has not met it; write path: direct if it is"
-                )
             return f"node {node.name} ({found[0]}) is in a subnet of {device} but does not answer there"
     return None
 

@@ -20,7 +20,8 @@ from isthmus.core.planner import DevicePlanner
 from isthmus.core.reach import Answer, Question
 from isthmus.core.services import not_ours
 from isthmus.core.standing import standing
-from isthmus.core.world import ClusterView, Holder, World, path_of
+from isthmus.core.view import ClusterView
+from isthmus.core.world import Holder, World, path_of
 from isthmus.model.facts import NodeFacts
 from isthmus.model.kinds import ClusterLink, vip_name
 from isthmus.model.plan import Scope

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from isthmus.core.world import ClusterView, World
+from isthmus.core.view import ClusterView
+from isthmus.core.world import World
 from isthmus.model import facts as model_facts
 from isthmus.model.facts import DeviceFacts, DeviceTraits, Interface, NodeFacts
 from isthmus.model.kinds import ClusterLink, EdgeDevice

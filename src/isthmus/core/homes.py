@@ -136,7 +136,12 @@ class Homes:
     def basis(self) -> object:
         """Return what :meth:`settle` rests on beside the node's own objects: while it is equal, no node has others."""
         found = self.decision
-        return (found and (found.networks, found.traces), self.as_assigned, self.evidence.published, dict(self.states))
+        return (
+            found and (found.networks, found.traces),
+            self.as_assigned,
+            self.evidence.published,
+            dict(self.states),
+        )
 
     def settle(self, facts: NodeFacts) -> NodeFacts:
         """Return a Node's facts with the pod CIDRs that count; the very same facts where those are its own."""

@@ -19,7 +19,8 @@ import msgspec
 from isthmus.core import attachment
 from isthmus.core.ground import Ground
 from isthmus.core.paths import PATHS, flannel
-from isthmus.core.world import ClusterView, path_of
+from isthmus.core.view import ClusterView
+from isthmus.core.world import path_of
 from isthmus.model.facts import NodeFacts, ObjectKey, SliceFacts
 from isthmus.model.resources import IPAddress
 

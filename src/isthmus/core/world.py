@@ -3,23 +3,23 @@
 Each ``put_...`` takes a whole new value (or none for "gone") and returns the scopes that must be looked at again; it
 never says what happened, only where to look. The cost of a change is that of its own scope.
 
-The one confusing thing: "not there" has two meanings. A node that is absent from a cluster *in sync* is gone; absent
-from one that was never read, or whose answer is in doubt, it is unknown, and :meth:`ClusterView.doubt` says so.
+The one confusing thing: where pods are. A Node says what Kubernetes assigned it; what counts may be elsewhere, so one block
+of Calico's can move two nodes, and news of the CNI all of them.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Literal, TypeAlias, cast
 
 import msgspec
 
 from isthmus.core.adopt import Adoptions
-from isthmus.core.cni import Decision, Home
-from isthmus.core.homes import Homes, State
+from isthmus.core.cni import Home
+from isthmus.core.homes import State
 from isthmus.core.pool_use import PoolUse
 from isthmus.core.sights import Sights
+from isthmus.core.view import FACTS, ClusterView, Facts
 from isthmus.model.claims import VipFacts, vip_facts
 from isthmus.model.facts import NamespaceFacts, NodeFacts, ObjectKey, ServiceFacts, SliceFacts
 from isthmus.model.kinds import AddressPool, ClusterLink, EdgeDevice, KubeCluster, VirtualIP
@@ -28,16 +28,6 @@ from isthmus.model.published import Published
 from isthmus.model.resources import IPAddress, IPInterface
 
 PathName: TypeAlias = Literal["direct", "flannel", "overlay"]
-Facts: TypeAlias = NodeFacts | ServiceFacts | SliceFacts | NamespaceFacts
-_FACTS: dict[str, type[Facts]] = {
-    "nodes": NodeFacts,
-    "services": ServiceFacts,
-    "endpointslices": SliceFacts,
-    "namespaces": NamespaceFacts,
-}
-WATCHED = tuple(_FACTS)
-KNOWLEDGE = (*WATCHED, "network", "pods")
-"""All that must be known of a cluster: what is watched, which CNI it has, and where that has its pods."""
 Holder = tuple[str, str, str]
 """Cluster, namespace and name of a Service that holds addresses."""
 
@@ -60,113 +50,6 @@ def path_of(world: World, link: ClusterLink) -> PathName | None:
         return link.spec.path
     choice = world.choices.get(link.metadata.name)
     return choice.path if choice is not None else None
-
-
-class ClusterView:
-    """One cluster's facts. ``pending``: kinds not read completely yet; ``suspect``: kinds whose answer is in doubt.
-
-    ``nodes`` have the pod CIDRs that count (see ``homes``), ``stated`` are the Nodes as they came.
-
-    ``stranger`` says that this is not the cluster it was before a restart; then nothing it does not have counts as gone.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.uid = ""
-        self.nodes: dict[str, NodeFacts] = {}
-        self.stated: dict[str, NodeFacts] = {}
-        self.homes = Homes()
-        self.settled_on: object = None
-        self.services: dict[ObjectKey, ServiceFacts] = {}
-        self.namespaces: dict[str, NamespaceFacts] = {}
-        self.slices: dict[ObjectKey, dict[str, SliceFacts]] = {}
-        self.pending: set[str] = set(KNOWLEDGE)
-        self.suspect: dict[str, str] = {}
-        self.stranger: str | None = None
-        self._names: list[str] = []
-        self._slice_owner: dict[ObjectKey, ObjectKey] = {}
-        self._on_node: dict[str, dict[ObjectKey, int]] = {}
-
-    @property
-    def cni(self) -> Decision | None:
-        """Return which CNI it has, none until that was looked at."""
-        return self.homes.decision
-
-    def unconfirm(self) -> None:
-        """Take nothing for read any more; what is known stays."""
-        self.pending.update(KNOWLEDGE)
-        self.homes.states = dict.fromkeys(self.homes.states, "unread")
-        self.homes.doubts.clear()
-
-    def doubt(self, *kinds: str) -> str | None:
-        """Return why absence means nothing here now, or none: the cluster is read and its answers are believed."""
-        if self.stranger is not None:
-            return f"cluster {self.name}: {self.stranger}"
-        for kind in kinds or KNOWLEDGE:
-            if kind in self.pending:
-                why = self.homes.waits() if kind in ("network", "pods") else None
-                return f"cluster {self.name}: {why or f'its {kind} have not been read yet'}"
-            if kind in self.suspect:
-                return f"cluster {self.name}: {self.suspect[kind]}"
-        return None
-
-    def put_node(self, name: str, facts: NodeFacts | None) -> None:
-        """Take one Node; none is for "gone"."""
-        if facts is None:
-            del self.nodes[name]
-            del self._names[bisect_left(self._names, name)]
-            return
-        if name not in self.nodes:
-            insort(self._names, name)
-        self.nodes[name] = facts
-
-    def nodes_by_name(self) -> Iterator[NodeFacts]:
-        """Yield the nodes by name; kept sorted, because most who ask stop at the first that will do."""
-        return (self.nodes[name] for name in self._names)
-
-    def put_slice(self, key: ObjectKey, facts: SliceFacts | None) -> set[ObjectKey]:
-        """Take one EndpointSlice and return the Services it belongs or belonged to."""
-        touched: set[ObjectKey] = set()
-        old_owner = self._slice_owner.pop(key, None)
-        if old_owner is not None:
-            touched.add(old_owner)
-            old = self.slices[old_owner].pop(key[1])
-            self._count_nodes(old_owner, old, -1)
-            if not self.slices[old_owner]:
-                del self.slices[old_owner]
-        if facts is not None:
-            owner = (facts.namespace, facts.service)
-            self._slice_owner[key] = owner
-            self.slices.setdefault(owner, {})[key[1]] = facts
-            self._count_nodes(owner, facts, +1)
-            touched.add(owner)
-        return touched
-
-    def keys(self, kind: str) -> list[ObjectKey]:
-        """Return the keys of every object of a watched ``kind`` that is known."""
-        match kind:
-            case "nodes":
-                return [("", name) for name in self.nodes]
-            case "services":
-                return list(self.services)
-            case "endpointslices":
-                return list(self._slice_owner)
-        return [("", name) for name in self.namespaces]
-
-    def services_on(self, node: str) -> Iterable[ObjectKey]:
-        """Return the Services that have a pod on ``node``."""
-        return tuple(self._on_node.get(node, ()))
-
-    def _count_nodes(self, service: ObjectKey, facts: SliceFacts, step: int) -> None:
-        for endpoint in facts.endpoints:
-            if endpoint.node is None:
-                continue
-            counts = self._on_node.setdefault(endpoint.node, {})
-            counts[service] = counts.get(service, 0) + step
-            if counts[service] == 0:
-                del counts[service]
-                if not counts:
-                    del self._on_node[endpoint.node]
 
 
 class World:
@@ -240,7 +123,7 @@ class World:
 
     def put(self, cluster: str, kind: str, key: ObjectKey, facts: Facts | None) -> set[Scope]:
         """Take one object of a watched ``kind`` (its plural); see the methods below for what is returned."""
-        assert facts is None or isinstance(facts, _FACTS[kind]), f"{kind} become {_FACTS[kind].__name__}"
+        assert facts is None or isinstance(facts, FACTS[kind]), f"{kind} become {FACTS[kind].__name__}"
         if kind == "nodes":
             return self.put_node(cluster, key[1], cast("NodeFacts | None", facts))
         if kind == "services":

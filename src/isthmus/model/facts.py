@@ -150,8 +150,7 @@ class DeviceTraits(msgspec.Struct, frozen=True):
 
     ``neighbors``: whether a tunnel has a neighbor and an FDB entry per node (``static``), finds neighbors by flooding to
     every node (``flooded``), or keeps both in one entry (``joined``). ``onlink``: a next hop may lie outside every subnet.
-    ``clamps``: TCP segments are kept within an MTU per link. ``probes``: it can ask whether an address answers; one that
-    cannot may still tell whom it has met on a segment. ``profiles``: virtual servers name their source by a profile.
+    ``clamps``: TCP segments are kept within an MTU per link. ``profiles``: virtual servers name their source by a profile.
     ``policy_routes``: packets can be routed by their sender. ``tunnel_mac`` is the MAC of its tunnel ends where nobody can
     choose one.
     """
@@ -159,7 +158,6 @@ class DeviceTraits(msgspec.Struct, frozen=True):
     neighbors: Literal["static", "flooded", "joined"] = "static"
     onlink: bool = True
     clamps: bool = True
-    probes: bool = True
     profiles: bool = False
     policy_routes: bool = False
     tunnel_mac: str = ""

@@ -56,7 +56,5 @@ def facts_of(places: Places, *, neighbors: Literal["flooded", "joined"], tunnel_
         )
         for link, indices in sorted(links.items())
     )
-    traits = DeviceTraits(
-        neighbors=neighbors, onlink=False, clamps=False, probes=False, profiles=True, tunnel_mac=tunnel_mac
-    )
+    traits = DeviceTraits(neighbors=neighbors, onlink=False, clamps=False, profiles=True, tunnel_mac=tunnel_mac)
     return DeviceFacts(interfaces, traits)

@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from isthmus.core.choose import ORDER, choose, neighbors_to_prove
 from isthmus.core.world import Choice
 from isthmus.drivers.base import ProbeResult, ProbeTarget
+from isthmus.errors import DeviceUnsupported
 from isthmus.loop.cluster import Context
+from isthmus.model.resources import IPAddress
 from isthmus.telemetry import get_logger
 
 AGAIN = 2.0
@@ -45,8 +47,7 @@ class Choose:
             if ground is None:
                 return AGAIN
             addresses = neighbors_to_prove(ground)
-            results = await self._probe(device, [ProbeTarget(address) for address in addresses]) if addresses else []
-            choice, rejected = choose(ground, {result.target.address: result.reached for result in results})
+            choice, rejected = choose(ground, await self._answered(device, addresses))
             if self.rejected.get(name) != rejected:
                 self.rejected[name] = rejected
                 if choice is None:
@@ -58,3 +59,11 @@ class Choose:
         await self._keep(name, choice)
         self._log.info("path chosen", link=name, path=choice.path, why=choice.why)
         return None
+
+    async def _answered(self, device: str, addresses: Sequence[IPAddress]) -> dict[IPAddress, bool] | None:
+        """Return which addresses answer ``device``; none if it is of a kind that cannot ask."""
+        try:
+            results = await self._probe(device, [ProbeTarget(address) for address in addresses]) if addresses else []
+        except DeviceUnsupported:
+            return None
+        return {result.target.address: result.reached for result in results}
