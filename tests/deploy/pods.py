@@ -37,7 +37,7 @@ def confined(user: int) -> list[str]:
         f"setpriv --reuid={user} --regid={user} --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs"
     )
     only_read = (
-        "mount --make-rprivate / && for at in / /tmp; do mount --bind $at $at && mount -o remount,bind,ro $at; done"
+        "mount --make-rprivate / && for at in / /tmp; do ! mountpoint -q $at || mount -o remount,bind,ro $at; done"
     )
     return ["unshare", "--mount", "sh", "-c", f'{only_read} && exec {become} -- "$@"', "sh"]
 
