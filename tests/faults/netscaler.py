@@ -37,7 +37,6 @@ FACTS = DeviceFacts(
         neighbors="flooded",
         onlink=False,
         clamps=False,
-        probes=False,
         profiles=True,
         policy_routes=True,
         tunnel_mac=MAC,
