@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface, ip_network
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from isthmus.drivers.base import Driver, Outcome
 from isthmus.model.plan import Action, Change
@@ -44,6 +44,9 @@ class Hand(Protocol):
         """Take one of our routes away behind the driver's back."""
 
 
+Fit: TypeAlias = Callable[[Mapping[str, AnyResource]], dict[str, AnyResource]]
+
+
 @dataclass(frozen=True)
 class Bench:
     """An open driver, a somebody else, and what stands on the device from the start."""
@@ -53,6 +56,14 @@ class Bench:
     underlay: str
     """A link with 192.0.2.1/24 and 2001:db8::1/64."""
     other_installation: Callable[[], Driver] | None = None
+    fit: Fit = dict
+    """What of a wish can be wished for of this kind of device, and in which shape; all of it as it is, by default."""
+    seen_by_others: frozenset[str] = frozenset({"tunnel isth0", "route 10.244.11.0/24", "vip 203.0.113.10"})
+    """What another installation sees of everything, as things that are not its own."""
+
+    def everything(self) -> dict[str, AnyResource]:
+        """Return one of each kind that this device has, and more."""
+        return self.fit(everything(self.underlay))
 
 
 def by_identity(*resources: AnyResource) -> dict[str, AnyResource]:

@@ -34,7 +34,6 @@ from .bench import (
     by_identity,
     changes_between,
     converge,
-    everything,
     outcomes,
     overlay,
     settle,
@@ -46,7 +45,7 @@ class ConformanceSuite:
 
     async def test_what_is_applied_is_what_is_observed(self, bench: Bench) -> None:
         """After an apply the device reads back exactly as ``adapt`` spelled it, kind by kind."""
-        desired = bench.driver.adapt(everything(bench.underlay)).resources
+        desired = bench.driver.adapt(bench.everything()).resources
         results = await converge(bench.driver, desired)
         assert [(outcome.change.identity, outcome.reason) for outcome in results if outcome.result != "done"] == []
         observed = await bench.driver.observe()
@@ -55,19 +54,19 @@ class ConformanceSuite:
 
     async def test_the_second_plan_is_empty(self, bench: Bench) -> None:
         """Applying twice writes nothing the second time."""
-        desired = everything(bench.underlay)
+        desired = bench.everything()
         await converge(bench.driver, desired)
         assert await converge(bench.driver, desired) == []
 
     async def test_an_outcome_comes_for_each_change_in_order(self, bench: Bench) -> None:
         """Outcomes come in the order of the changes, one each."""
-        changes = changes_between({}, bench.driver.adapt(everything(bench.underlay)).resources)
+        changes = changes_between({}, bench.driver.adapt(bench.everything()).resources)
         results = await outcomes(bench.driver, changes)
         assert [outcome.change for outcome in results] == changes
 
     async def test_what_stands_already_is_done(self, bench: Bench) -> None:
         """Creating again what stands exactly so is done, not an error."""
-        changes = changes_between({}, bench.driver.adapt(everything(bench.underlay)).resources)
+        changes = changes_between({}, bench.driver.adapt(bench.everything()).resources)
         await outcomes(bench.driver, changes)
         again = await outcomes(bench.driver, changes)
         assert [(outcome.change.identity, outcome.reason) for outcome in again if outcome.result != "done"] == []
@@ -75,7 +74,7 @@ class ConformanceSuite:
 
     async def test_values_are_updated_in_place(self, bench: Bench) -> None:
         """Each kind takes a new value by an update, and the device reads back the new one."""
-        desired = everything(bench.underlay)
+        desired = bench.everything()
         await settle(bench.driver, desired)
         tunnel = desired["tunnel isth0"]
         assert isinstance(tunnel, Tunnel)
@@ -101,12 +100,12 @@ class ConformanceSuite:
             VirtualServer(server.address, "tcp", 443, (Member(ip_address("10.244.11.3"), 8443),)),
             VirtualAddress(server.address, bench.underlay),
         )
-        assert not set(changed) - set(desired)
-        await settle(bench.driver, {**desired, **changed})
+        assert not set(bench.fit(changed)) - set(desired)
+        await settle(bench.driver, bench.fit({**desired, **changed}))
 
     async def test_a_fixed_field_of_a_tunnel_disturbs(self, bench: Bench) -> None:
         """A tunnel that must be made anew says that it took other things along, and one more pass heals them."""
-        desired = everything(bench.underlay)
+        desired = bench.everything()
         await settle(bench.driver, desired)
         tunnel = desired["tunnel isth0"]
         assert isinstance(tunnel, Tunnel)
@@ -119,7 +118,7 @@ class ConformanceSuite:
 
     async def test_deletes_leave_nothing(self, bench: Bench) -> None:
         """Desiring nothing removes all that is ours, and deleting what is gone is done."""
-        desired = everything(bench.underlay)
+        desired = bench.everything()
         await settle(bench.driver, desired)
         observed = await bench.driver.observe()
         deletes = changes_between(observed.resources, {})
@@ -129,7 +128,7 @@ class ConformanceSuite:
 
     async def test_parts_come_and_go_alone(self, bench: Bench) -> None:
         """Half of the things can go while the other half stays as it was."""
-        desired = everything(bench.underlay)
+        desired = bench.everything()
         await settle(bench.driver, desired)
         needed = {"tunnel isth0", "source 198.18.0.1", "source 2001:db8:f::1"}
         half = {
@@ -165,14 +164,17 @@ class ConformanceSuite:
         bench.hand.add_foreign_address(VirtualAddress(ip_address("203.0.113.60"), bench.underlay))
         bystander = Route(ip_network("10.98.0.0/16"), ip_address("192.0.2.200"), bench.underlay)
         bench.hand.add_foreign_route(bystander)
-        wanted = by_identity(
-            Route(four, ip_address("192.0.2.11"), bench.underlay),
-            Route(six, ip_address("2001:db8::11"), bench.underlay),
-            Neighbor(bench.underlay, ip_address("192.0.2.50"), "02:00:00:00:71:50"),
-            VirtualAddress(ip_address("203.0.113.60"), bench.underlay),
+        wanted = bench.fit(
+            by_identity(
+                Route(four, ip_address("192.0.2.11"), bench.underlay),
+                Route(six, ip_address("2001:db8::11"), bench.underlay),
+                Neighbor(bench.underlay, ip_address("192.0.2.50"), "02:00:00:00:71:50"),
+                VirtualAddress(ip_address("203.0.113.60"), bench.underlay),
+            )
         )
         seen = await bench.driver.observe()
         assert wanted.keys() <= seen.foreign.keys()
+        wanted = dict(bench.driver.adapt(wanted).resources)
         results = await outcomes(bench.driver, adoptions(wanted, seen.foreign))
         assert [(outcome.change.identity, outcome.reason) for outcome in results if outcome.result != "done"] == []
         observed = await bench.driver.observe()
@@ -195,6 +197,7 @@ class ConformanceSuite:
             elif isinstance(resource, VirtualAddress):
                 bench.hand.add_foreign_address(resource)
         seen = await bench.driver.observe()
+        wanted = dict(bench.driver.adapt(wanted).resources)
         results = await outcomes(bench.driver, adoptions(wanted, seen.foreign))
         assert [(outcome.change.identity, outcome.reason) for outcome in results if outcome.result != "done"] == []
         observed = await bench.driver.observe()
@@ -216,7 +219,7 @@ class ConformanceSuite:
         """Among good changes the refused one is alone, with a reason; the others stand."""
         bench.hand.add_foreign_route(Route(ip_network("10.99.0.0/16"), ip_address("192.0.2.200"), bench.underlay))
         bad = Route(ip_network("10.99.0.0/16"), ip_address("192.0.2.11"), bench.underlay)
-        desired = everything(bench.underlay)
+        desired = bench.everything()
         changes = changes_between({}, {**bench.driver.adapt(desired).resources, bad.identity: bad})
         results = await outcomes(bench.driver, changes)
         refused = [outcome for outcome in results if outcome.result != "done"]
@@ -226,7 +229,7 @@ class ConformanceSuite:
 
     async def test_some_identities_can_be_read_alone(self, bench: Bench) -> None:
         """Observing a few identities gives these and says so; one that stands nowhere is simply absent."""
-        desired = everything(bench.underlay)
+        desired = bench.everything()
         await settle(bench.driver, desired)
         full = await bench.driver.observe()
         for identity in desired:
@@ -241,7 +244,7 @@ class ConformanceSuite:
 
     async def test_drift_is_noticed(self, bench: Bench) -> None:
         """When somebody else removes what is ours, ``drift`` returns, and one more pass heals it."""
-        desired = everything(bench.underlay)
+        desired = bench.everything()
         await settle(bench.driver, desired)
         drifting = asyncio.create_task(bench.driver.drift())
         await asyncio.sleep(0.05)
@@ -256,14 +259,14 @@ class ConformanceSuite:
         """Two installations share a device: neither reads nor removes what is the other's."""
         if bench.other_installation is None:
             return
-        desired = everything(bench.underlay)
+        desired = bench.everything()
         await settle(bench.driver, desired)
         other = bench.other_installation()
         await other.open()
         try:
             observed = await other.observe()
             assert dict(observed.resources) == {}
-            assert {"tunnel isth0", "route 10.244.11.0/24", "vip 203.0.113.10"} <= set(observed.foreign)
+            assert bench.seen_by_others <= set(observed.foreign)
             theirs = by_identity(
                 *overlay(bench.underlay, "isth1", 7009, 47009)[1:2],
                 Route(ip_network("10.245.0.0/24"), ip_address("192.0.2.50"), bench.underlay),
@@ -280,7 +283,7 @@ class ConformanceSuite:
 
     async def test_a_restart_in_sync_finds_everything(self, bench: Bench) -> None:
         """A driver that is opened anew on the same device reads all of it back and has nothing to write."""
-        desired = everything(bench.underlay)
+        desired = bench.everything()
         await settle(bench.driver, desired)
         await bench.driver.close()
         await bench.driver.open()
@@ -288,7 +291,7 @@ class ConformanceSuite:
 
     async def test_facts_tell_the_interfaces(self, bench: Bench) -> None:
         """The device tells its own interfaces, and which of them are ours."""
-        await settle(bench.driver, everything(bench.underlay))
+        await settle(bench.driver, bench.everything())
         facts = (await bench.driver.observe()).facts
         underlay = facts.holding(ip_address("192.0.2.1"))
         assert underlay is not None

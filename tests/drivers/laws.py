@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from isthmus.drivers.base import Driver
 from isthmus.model.resources import AnyResource, Neighbor, Route, VirtualServer
 
-from .bench import Hand, by_identity, converge, overlay, services, settle
+from .bench import Fit, Hand, by_identity, converge, overlay, services, settle
 
 FOREIGN = Route(ip_network("10.99.0.0/24"), ip_address("192.0.2.99"), "")
 _MAC = "02:00:00:00:99:99"
@@ -57,7 +57,11 @@ def second(thing: AnyResource) -> AnyResource:
 
 
 async def live(
-    steps: Sequence[Step], underlay: str, make: Callable[[], Awaitable[Driver]], hand: Callable[[Driver], Hand]
+    steps: Sequence[Step],
+    underlay: str,
+    make: Callable[[], Awaitable[Driver]],
+    hand: Callable[[Driver], Hand],
+    fit: Fit = dict,
 ) -> None:
     """Live through ``steps`` and check the laws after each; the device is empty of ours at the end."""
     base, pool = things(underlay)
@@ -65,7 +69,7 @@ async def live(
     driver = await make()
     somebody = hand(driver)
     somebody.add_foreign_route(foreign)
-    desired = by_identity(*base)
+    desired = fit(by_identity(*base))
     try:
         for step in steps:
             if step.what == "restart":
@@ -78,7 +82,7 @@ async def live(
                     somebody.remove_route(route)
             else:
                 wanted = [second(pool[i]) if i in step.changed else pool[i] for i in sorted(step.wanted)]
-                desired = by_identity(*base, *_supported(wanted))
+                desired = fit(by_identity(*base, *_supported(list(fit(by_identity(*wanted)).values()))))
             await settle(driver, desired)
             assert await converge(driver, desired) == [], "a second look finds nothing to do"
             assert somebody.has_foreign_route(foreign)

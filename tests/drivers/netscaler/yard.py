@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
+
+import msgspec
 
 from isthmus.drivers.netscaler.driver import NetScalerDriver
 from isthmus.lab.nitro import Appliance, Endpoint, serving
-from isthmus.model.resources import AnyResource, Neighbor, Route, VirtualAddress
+from isthmus.model.resources import (
+    AnyResource,
+    MssClamp,
+    Neighbor,
+    PortFilter,
+    Route,
+    SourceProfile,
+    VirtualAddress,
+    VirtualServer,
+)
 
 from .nitro.rig import Given, appliance, options
 
@@ -55,7 +67,8 @@ class AdcHand:
         self.device.write("POST", kind, {kind: fields})
 
     def add_foreign_route(self, route: Route) -> None:
-        self.add(*_route(route)[:1], **_route(route)[1])
+        kind, row = _route(route)
+        self.add(kind, **row)
 
     def has_foreign_route(self, route: Route) -> bool:
         kind, row = _route(route)
@@ -83,6 +96,28 @@ def _route(route: Route) -> tuple[str, dict[str, str]]:
     return "route6", {"network": str(route.prefix), "gateway": str(route.via)}
 
 
-def ours(resource: AnyResource) -> bool:
-    """Say whether a NetScaler has such a thing at all."""
-    return resource.identity.partition(" ")[0] not in ("mss-clamp", "port-filter")
+def fit(wished: Mapping[str, AnyResource]) -> dict[str, AnyResource]:
+    """Return what of a Linux gateway's wishes a NetScaler can have, as a path would wish it of one.
+
+    No filters, clamps and SCTP, neighbors with their tunnel end and none on segments, routes through subnets alone, and a net
+    profile for each sender that stands.
+    """
+    found: list[AnyResource] = []
+    for one in wished.values():
+        match one:
+            case MssClamp() | PortFilter() | VirtualServer(protocol="sctp"):
+                continue
+            case Neighbor(link=link) if link == UNDERLAY:
+                continue
+            case Neighbor(address=address):
+                found.append(msgspec.structs.replace(one, vtep=ip_address(f"192.0.2.{int(address) & 255}")))
+            case Route():
+                found.append(msgspec.structs.replace(one, onlink=False, source=None))
+            case VirtualServer(source=source) if source is not None:
+                if f"source {source}" in wished:
+                    found += [SourceProfile(source), one]
+                else:
+                    found.append(msgspec.structs.replace(one, source=None))
+            case _:
+                found.append(one)
+    return {one.identity: one for one in found}

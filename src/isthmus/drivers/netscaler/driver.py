@@ -31,7 +31,7 @@ from isthmus.errors import DeviceUnreachable
 from isthmus.model.facts import DeviceFacts
 from isthmus.model.kinds.netscaler import NetScalerOptions
 from isthmus.model.plan import Change
-from isthmus.model.resources import ZERO_MAC, AnyResource, HealthCheck, Partial, Tunnel
+from isthmus.model.resources import ZERO_MAC, AnyResource, HealthCheck, Partial, SourceAddress, Tunnel
 
 __all__ = ["NetScalerDriver"]
 
@@ -138,6 +138,8 @@ class NetScalerDriver:
             return ""
         if isinstance(before, Tunnel) and isinstance(after, Tunnel) and before.vni != after.vni:
             return "its VNI"
+        if isinstance(before, SourceAddress) and isinstance(after, SourceAddress) and before.address.version == 6:
+            return "" if before.address == after.address else "its prefix length"
 
         def any_vni(link: str) -> int:
             return 1 if link else 0

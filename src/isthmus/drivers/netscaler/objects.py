@@ -164,6 +164,7 @@ KINDS: dict[str, Kind] = {
         rank=20,
         gone=5,
         fixed=frozenset({"weight"}),
+        told=frozenset({"state"}),
         numbers=frozenset({"port", "weight"}),
         within=("servicegroup",),
     ),

@@ -17,7 +17,7 @@ from isthmus.drivers.netscaler.ledger import Ledger
 from isthmus.drivers.netscaler.monitors import make_monitors
 from isthmus.drivers.netscaler.names import Names
 from isthmus.drivers.netscaler.nitro import Nitro
-from isthmus.drivers.netscaler.objects import Obj
+from isthmus.drivers.netscaler.objects import Obj, make
 from isthmus.drivers.netscaler.observe import Known
 from isthmus.drivers.netscaler.shapes import Impossible, objects_of, vip_object
 from isthmus.drivers.netscaler.sight import Sight
@@ -285,11 +285,25 @@ class Writer:
                 if why:
                     courses[change.identity].end("unknown", why)
                 disturbed.add(change.identity)
+            if isinstance(change.after, SourceAddress) and any(
+                step.op == "remove" for step in courses[change.identity].steps
+            ):
+                courses[change.identity].steps += self._around_profile(change.after.address.ip)
         servers = [change.after for change in changes if isinstance(change.after, VirtualServer)]
         failed = await make_monitors(self._nitro, self._names, self._known, servers, self._may_write)
         for change in changes:
             if isinstance(change.after, VirtualServer) and (problem := failed.get(change.after.identity)):
                 courses[change.identity].end("refused", problem)
+
+    def _around_profile(self, address: IPAddress) -> list[Step]:
+        """Return the steps that take ``address`` out of its net profile while it is made anew, for a profile keeps it."""
+        if f"source-profile {address}" not in self._store.held:
+            return []
+        profile = make("netprofile", name=self._names.profile(address), srcip=address)
+        return [
+            Step(5, "unset", "netprofile", {**profile.named(), "srcip": True}),
+            Step(170, "update", "netprofile", profile.row()),
+        ]
 
     def _with_addresses(
         self, changes: Sequence[Change], courses: dict[str, Course], disturbed: set[str], whole: Sequence[Change]
