@@ -117,8 +117,8 @@ class Cluster:
     def applied(self) -> bool:
         """Say whether the ADC reaches both nodes and the export says so."""
         export = self.find(EXPORT)
-        routes = [one for one in self.device.resources if one.startswith("route ")]
-        return len(routes) == 2 and export is not None and "Node-192.0.2.102" in export["data"]
+        routes = {"route 10.244.1.0/24", "route 10.244.2.0/24"}
+        return routes <= self.device.resources.keys() and export is not None and "Node-192.0.2.102" in export["data"]
 
     def removed(self) -> bool:
         """Say whether nothing of ours is left anywhere."""

@@ -111,7 +111,7 @@ class Gate:
 
     def _take(self) -> None:
         seen = self.informer.get(self._where)
-        before, said_before = self.state, self.good
+        before, said_before, wrong_before = self.state, self.good, self.seen.problem if self.seen is not None else ""
         self.seen = seen
         now = follow(before, seen)
         if seen is not None and not seen.problem:
@@ -119,7 +119,7 @@ class Gate:
         if now == "ending" and before == "off" and seen is not None and seen.version and self._done == _order(seen):
             now = "off"  # it says DELETE as before, and that is done
         self.state = now
-        if seen is not None and seen.problem and (before != now or seen.problem):
+        if seen is not None and seen.problem and seen.problem != wrong_before:
             self._log.warning("switch not understood", problem=seen.problem)
         if now != before:
             self._log.info("switch moved", before=before, now=now)
