@@ -1,7 +1,7 @@
 """Run what a workload's container runs, as far as a test can be a kubelet: its arguments, user, environment and files.
 
 The process is the user that the pod says, has no capability and may gain none, and sees every file system read-only, its
-account's directory too. What is missing is the image: the interpreter is that of the tests.
+account's directory too, and no program. What is missing is the image: the interpreter is that of the tests.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def confined(user: int) -> list[str]:
     """Return what goes before a command so that it is ``user`` with no power and nothing to write on; nothing if not root."""
     if os.geteuid() != 0:
         return []
-    become = (
-        f"setpriv --reuid={user} --regid={user} --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs"
-    )
+    become = f"$(command -v setpriv) --reuid={user} --regid={user} --clear-groups --bounding-set=-all --inh-caps=-all"
     only_read = (
         "mount --make-rprivate / && for at in / /tmp; do ! mountpoint -q $at || mount -o remount,bind,ro $at; done"
     )
-    return ["unshare", "--mount", "sh", "-c", f'{only_read} && exec {become} -- "$@"', "sh"]
+    # The path is gone for what is started: a controller calls no program.
+    start = f'exec env PATH=/nonexistent {become} --no-new-privs -- "$@"'
+    return ["unshare", "--mount", "sh", "-c", f"{only_read} && {start}", "sh"]
 
 
 class Pod:
