@@ -46,12 +46,16 @@ class _Refused(Exception):
 
 
 class Spelling(msgspec.Struct, frozen=True):
-    """What spelling depends on: our names, the release (zeros while unknown), the MAC of tunnels, our monitors if any."""
+    """What spelling depends on: our names, the release (zeros while unknown), the MAC of tunnels, our monitors if any.
+
+    ``balances`` says that load balancing is on, or will be before anything needs it.
+    """
 
     names: Names
     release: tuple[int, int, int] = (0, 0, 0)
     tunnel_mac: str = ""
     check: HealthCheck | None = None
+    balances: bool = True
 
 
 def adapt(desired: Mapping[str, AnyResource], by: Spelling) -> Adapted:
@@ -69,6 +73,8 @@ def adapt(desired: Mapping[str, AnyResource], by: Spelling) -> Adapted:
 
 
 def _spell(resource: AnyResource, by: Spelling) -> AnyResource:
+    if isinstance(resource, VirtualServer | VirtualAddress) and not by.balances:
+        raise _Refused("feature LB is switched off there; enable ns feature LB, or let us: enableFeatures: true")
     match resource:
         case Route(prefix=prefix, via=via, link=link):
             if via.version != prefix.version:

@@ -22,6 +22,7 @@ from isthmus.drivers.netscaler.monitors import remove_monitors
 from isthmus.drivers.netscaler.names import Names
 from isthmus.drivers.netscaler.nitro.client import Nitro
 from isthmus.drivers.netscaler.nitro.credentials import Credentials
+from isthmus.drivers.netscaler.nitro.facts import features_in, missing_features
 from isthmus.drivers.netscaler.observe import Known, look
 from isthmus.drivers.netscaler.shapes import Impossible, objects_of
 from isthmus.drivers.netscaler.sight import Sight
@@ -69,6 +70,7 @@ class NetScalerDriver:
         self._facts = DeviceFacts()
         self._foreign: Mapping[str, str] = {}
         self._busy = asyncio.Lock()
+        self._features: frozenset[str] = frozenset()
         self._open = False
         self._looked = False
         self._check = _check(options)
@@ -81,10 +83,20 @@ class NetScalerDriver:
         self._open = True
 
     async def prepare(self) -> None:
-        """See to it that load balancing is on; raises ``DeviceUnsupported`` where it is off and we may not switch it on."""
+        """Switch load balancing on if we may; where it is off, virtual servers are refused and all else stands."""
         self._opened()
         self._fence.check()
-        await self.nitro.need(*_FEATURES)
+        if self._options.enable_features:
+            await self.nitro.need(*_FEATURES)
+        elif not self._balances:
+            # Somebody may have switched it on since we logged in.
+            rows = await self.nitro.get("nsfeature")
+            self._features = features_in(rows[0]) if rows else frozenset()
+
+    @property
+    def _balances(self) -> bool:
+        on = self._features or self.nitro.features
+        return not on or self._options.enable_features or not missing_features(_FEATURES, on)
 
     async def vacate(self) -> None:
         """Remove monitors and the ledger, if nothing of ours is left on the device."""
@@ -130,7 +142,9 @@ class NetScalerDriver:
 
     def adapt(self, desired: Mapping[str, AnyResource]) -> Adapted:
         """Return ``desired`` as this device would read it back, and what it refuses by value."""
-        return adapt(desired, Spelling(self._names, self.nitro.release, self._tunnel_mac, self._check))
+        return adapt(
+            desired, Spelling(self._names, self.nitro.release, self._tunnel_mac, self._check, self._balances)
+        )
 
     def replaces(self, before: AnyResource, after: AnyResource) -> str:
         """Return what of ``before`` only a new object can have, in words; empty where it is changed in place."""
