@@ -67,6 +67,13 @@ MEANINGS: dict[str, tuple[str, str, str, str]] = {
         "This Node object stands for a device (path flannel); its value is the EdgeDevice's name. It is no member of "
         "anything and no pod is placed on it.",
     ),
+    "isthmus.dev/node-agent-trouble": (
+        "annotation",
+        "Node",
+        "the node agent",
+        "What the host cannot have and why: its kernel has no IP-in-IP tunnels. The controller takes the node's pods for "
+        "unreachable and says so in the ClusterLink's status; it goes when the agent could make them.",
+    ),
     "isthmus.dev/epoch": (
         "annotation",
         "Lease",

@@ -13,7 +13,8 @@ import pytest
 from app.home.rig import holds, until
 from isthmus.agents.node import PREFIX, NodeAgent
 from isthmus.core.attachment import Attachment, Peer
-from isthmus.drivers.memory import MemoryDriver, raise_error
+from isthmus.core.ipip import TROUBLE
+from isthmus.drivers.memory import MemoryDriver, raise_error, refuse
 from isthmus.errors import StateError
 from isthmus.kube.client import KubeClient
 from isthmus.kube.kubeconfig import load
@@ -106,6 +107,27 @@ async def test_it_realises_what_its_node_says(host: Host) -> None:
         host.says(None)
         await until(lambda: not host.stands)
         await until(lambda: not host.disk.held)
+
+
+async def test_by_ip_in_ip_it_has_a_tunnel_per_device_or_says_why_not(host: Host) -> None:
+    """A tunnel to the device and the way back; what the kernel cannot have is said on the Node until it can, or need not."""
+    peer = Peer("gw1", ip_address("192.0.2.1"), "02:00:00:00:00:99", (ip_address("10.200.0.254"),))
+    text = Attachment(
+        (ip_interface("10.200.0.1/24"),), "02:00:00:00:00:07", 7700, 7700, 1480, (peer,), "ipip"
+    ).render()
+
+    def trouble() -> str:
+        return str(host.api.get("nodes", "n1")["metadata"].get("annotations", {}).get(TROUBLE, ""))
+
+    no = refuse("this kernel has no IP-in-IP tunnels", identity="tunnel isthic0000201")
+    host.driver.fail_next(*[no] * 20)
+    host.says(text)
+    async with host.agent():
+        await until(lambda: trouble() == "tunnel isthic0000201: this kernel has no IP-in-IP tunnels")
+        host.driver._faults.clear()
+        host.driver.lose("route 10.200.0.254/32")  # anything that makes it look again
+        await until(lambda: host.stands == {"tunnel isthic0000201", "route 10.200.0.254/32"})
+        await until(lambda: not trouble())
 
 
 async def test_it_is_ready_once_it_knows_its_node(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

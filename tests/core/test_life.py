@@ -63,13 +63,14 @@ class Life(RuleBasedStateMachine):
     traits: ClassVar[tuple[DeviceTraits, ...]] = (DeviceTraits(),)
     networks: ClassVar[tuple[str, ...]] = ()
     by_source: ClassVar[bool] = False
+    overlay: ClassVar[dict[str, Any]] = OVERLAY
     addresses: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         super().__init__()
         self.rig = Rig(
             self.path,
-            link={"overlay": OVERLAY, "podNetworks": list(self.networks), **self.sources("lab", self.path)},
+            link={"overlay": self.overlay, "podNetworks": list(self.networks), **self.sources("lab", self.path)},
             device={"deletes": {"floor": 100000}},
             facts=self.facts(self.traits[0]),
         )
@@ -159,7 +160,12 @@ class Life(RuleBasedStateMachine):
             "gw",
             {"driver": "memory", "deletes": {"floor": 100000}, "tunnelAddresses": list(tunnel)},
         )
-        spec = {"path": self.path, "overlay": OVERLAY, "podNetworks": list(self.networks), "nodeSelector": selector}
+        spec = {
+            "path": self.path,
+            "overlay": self.overlay,
+            "podNetworks": list(self.networks),
+            "nodeSelector": selector,
+        }
         self.link("lab", spec | self.sources("lab", self.path))
 
     @rule(address=st.sampled_from(((), ("10.200.0.254/24",), ("10.200.0.254/24", "fd99::ffff/64"))))
@@ -413,6 +419,13 @@ class PolicyOverlayLife(PolicyLife):
     path = "overlay"
 
 
+class IpipLife(PolicyLife):
+    """IP in IP to each node."""
+
+    path = "overlay"
+    overlay: ClassVar[dict[str, Any]] = {"networks": ["10.200.0.0/24"], "encapsulation": "ipip"}
+
+
 TestDirectLife = Life.TestCase
 TestFlannelLife = FlannelLife.TestCase
 TestOverlayLife = OverlayLife.TestCase
@@ -420,6 +433,7 @@ TestApplianceLife = ApplianceLife.TestCase
 TestApplianceFlannelLife = ApplianceFlannelLife.TestCase
 TestApplianceOverlayLife = ApplianceOverlayLife.TestCase
 TestPolicyLife = PolicyLife.TestCase
+TestIpipLife = IpipLife.TestCase
 TestPolicyOverlayLife = PolicyOverlayLife.TestCase
 
 

@@ -2,7 +2,7 @@
 
 It watches one object, its Node; the annotations there say addresses, MAC and devices. It builds the VXLAN end, lets the UDP
 port in from the devices' ends alone, and takes everything away again when an annotation goes. It needs ``NET_ADMIN`` on its
-host and ``get``, ``list``, ``watch`` on nodes, and writes nothing into the cluster.
+host and ``get``, ``list``, ``watch`` on nodes, and writes nothing into the cluster (but see :mod:`isthmus.agents.trouble`).
 
 The one confusing thing: an annotation that goes is an order, one that cannot be read is not, nor is an API that is away or
 does not know this Node at all. While in doubt, nothing is taken away; after a reboot the last known state is put back
@@ -18,6 +18,7 @@ from enum import Enum
 from typing import Protocol
 
 from isthmus import metrics
+from isthmus.agents.trouble import Trouble
 from isthmus.core import attachment
 from isthmus.core.attachment import Attachment
 from isthmus.core.diff import compare, ordered
@@ -63,6 +64,7 @@ class NodeAgent:
         self._complaints: frozenset[str] = frozenset()
         self._met = False
         self._unsaved = False
+        self._trouble = Trouble(client, node)
         self.informer: Informer[NodeFacts] = Informer(
             client, NODE, on_change=self._heard, field_selector=f"metadata.name={node}"
         )
@@ -151,14 +153,16 @@ class NodeAgent:
         if wanted:
             await self._driver.prepare()  # not before: a host that is on no overlay is none of ours to change
         changes = self._steps(wanted, observation, delete=certain, complain=complaints.append)
+        refused: dict[str, str] = {}
         if changes:
             self._unsaved = True
-            await self._apply(changes)
+            refused = await self._apply(changes)
             if certain and not wanted:
                 await self._driver.vacate()
         if self._unsaved and certain:
             await self._memory.save(list(wanted.values()))
             self._unsaved = False
+        await self._trouble.tell(facts, wanted, refused)
         if frozenset(complaints) != self._complaints:
             self._complaints = frozenset(complaints)
             for text in complaints:
@@ -222,17 +226,21 @@ class NodeAgent:
                 changes.append(step)
         return ordered(changes)
 
-    async def _apply(self, changes: tuple[Change, ...]) -> None:
+    async def _apply(self, changes: tuple[Change, ...]) -> dict[str, str]:
+        """Carry ``changes`` out; return what the host refused, and why."""
+        refused: dict[str, str] = {}
         counts = {"done": 0, "refused": 0, "unknown": 0}
         again = False
         async for outcome in self._driver.apply(changes):
             counts[outcome.result] += 1
             again = again or outcome.disturbed or outcome.result == "unknown"
             if outcome.result == "refused":
+                refused[outcome.change.identity] = outcome.reason
                 self._log.warning("change refused", change=outcome.change.describe(), reason=outcome.reason)
         self._log.info("applied", **counts)
         if again:
             self._queue.add(_Key.LOOK, 0.1)
+        return refused
 
     async def _watch_drift(self) -> None:
         while True:

@@ -14,6 +14,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from ipaddress import ip_address, ip_interface
+from typing import Literal
 
 import msgspec
 
@@ -33,7 +34,7 @@ class Peer(msgspec.Struct, frozen=True):
     addresses: tuple[IPAddress, ...]
 
 
-class Attachment(msgspec.Struct, frozen=True):
+class Attachment(msgspec.Struct, frozen=True, omit_defaults=True):
     """One node's place on an overlay."""
 
     addresses: tuple[IPInterface, ...]
@@ -42,6 +43,7 @@ class Attachment(msgspec.Struct, frozen=True):
     port: int
     mtu: int
     peers: tuple[Peer, ...] = ()
+    encapsulation: Literal["vxlan", "ipip"] = "vxlan"
 
     def render(self) -> str:
         """Return the annotation's text; the same attachment is always the same text."""
@@ -76,6 +78,7 @@ def parse(text: str) -> Attachment:
             Peer(p.device, ip_address(p.vtep), p.mac, tuple(ip_address(address) for address in p.addresses))
             for p in raw.peers
         ),
+        raw.encapsulation,
     )
 
 
@@ -117,3 +120,4 @@ class _Raw(msgspec.Struct):
     port: int
     mtu: int
     peers: list[_RawPeer] = []
+    encapsulation: Literal["vxlan", "ipip"] = "vxlan"

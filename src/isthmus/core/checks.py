@@ -88,9 +88,13 @@ def policy_routes(ground: Ground, desired: Desired) -> None:
     if ground.by_source and not ground.traits.policy_routes:
         desired.refuse(
             "NoPolicyRoutes",
-            f"ClusterLink {ground.link_name} asks for policy routes, and {ground.device_name} has none",
+            f"ClusterLink {ground.link_name} asks for policy routes, and {ground.device_name} has none"
+            if not ground.ipip
+            else f"IP-in-IP tunnels are routed into by policy routes, and {ground.device_name} has none",
             "take spec.policyRoutes out if no two clusters there have the same pod CIDRs; else use a device that has "
-            "policy routes (a NetScaler)",
+            "policy routes (a NetScaler)"
+            if not ground.ipip
+            else "use encapsulation vxlan, or a device that has policy routes (a NetScaler)",
         )
 
 

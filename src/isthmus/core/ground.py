@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from isthmus.core.view import ClusterView
-from isthmus.core.world import World
+from isthmus.core.world import World, path_of
 from isthmus.model import facts as model_facts
 from isthmus.model.facts import DeviceFacts, DeviceTraits, Interface, NodeFacts
 from isthmus.model.kinds import ClusterLink, EdgeDevice
@@ -24,6 +24,10 @@ DEVICE_LABEL = model_facts.DEVICE_LABEL
 
 VXLAN_OVERHEAD = {4: 50, 6: 70}
 """Bytes that VXLAN adds over an IPv4 or IPv6 underlay: inner Ethernet 14, VXLAN 8, UDP 8, IP 20 or 40 (RFC 7348)."""
+
+
+IPIP_OVERHEAD = 20
+"""Bytes that IP in IP adds: one more IPv4 header (RFC 2003)."""
 
 
 class Source(NamedTuple):
@@ -62,7 +66,13 @@ class Ground:
     @property
     def by_source(self) -> bool:
         """Say whether pods are routed to by the sender's address, so that other clusters may have the same pod CIDRs."""
-        return self.link.spec.policy_routes is not None
+        return self.link.spec.policy_routes is not None or self.ipip
+
+    @property
+    def ipip(self) -> bool:
+        """Say whether the link reaches nodes by IP in IP, if by an overlay."""
+        overlay = self.link.spec.overlay
+        return overlay is not None and overlay.encapsulation == "ipip" and path_of(self.world, self.link) == "overlay"
 
     @property
     def link_name(self) -> str:

@@ -147,6 +147,7 @@ class OverlayAddresses:
             link.spec.overlay.port,
             min(tunnel.mtu for tunnel in tunnels),
             peers,
+            link.spec.overlay.encapsulation,
         )
 
     def _read(self, facts: NodeFacts | None) -> Attachment | None:

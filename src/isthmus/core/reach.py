@@ -146,6 +146,8 @@ def a_pod(cluster: ClusterView, node: NodeFacts, version: int) -> Pod | None:
 def _address(ground: Ground, path: str, node: NodeFacts, version: int) -> IPAddress | None:
     match path:
         case "overlay":
+            if ground.ipip:
+                return None  # nobody has an address inside to ask
             try:
                 attached = attachment.parse(node.annotations.get(attachment.annotation(ground.link_name), ""))
             except ValueError:

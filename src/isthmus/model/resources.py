@@ -30,6 +30,8 @@ Protocol: TypeAlias = Literal["tcp", "udp", "sctp"]
 Algorithm: TypeAlias = Literal["round-robin", "source-hash"]
 
 ZERO_MAC = "00:00:00:00:00:00"
+ANYWHERE = "*"
+"""The link of an address that is the device's as a whole, on devices that know such addresses."""
 
 
 class Resource(msgspec.Struct, frozen=True, tag_field="kind", gc=False):
@@ -88,7 +90,10 @@ class IpTunnel(Resource, frozen=True, tag="IpTunnel", gc=False):
 
 
 class SourceAddress(Resource, frozen=True, tag="SourceAddress", gc=False):
-    """An address of the device on one of our tunnels: what pods see as the sender, and reply to."""
+    """An address of the device on one of our tunnels: what pods see as the sender, and reply to.
+
+    One that serves several tunnels with one other end each is on :data:`ANYWHERE`, and the device's as a whole.
+    """
 
     rank: ClassVar[int] = 20
     address: IPInterface

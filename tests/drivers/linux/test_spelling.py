@@ -44,6 +44,8 @@ def test_what_the_kernel_cannot_change_in_place_is_said() -> None:
 
     assert moved("2001:db8::1/64", "2001:db8::1/60") == "its prefix length"
     assert moved("2001:db8::1/64", "2001:db8::1/60", "isth1") == moved("10.0.0.1/24", "10.0.0.1/16") == ""
+    ends = IpTunnel("isth0", V4, POD.address)
+    assert (replaces(ends, IpTunnel("isth0", V4, V4)), replaces(ends, tunnel)) == ("its ends", "its kind")
     route = Route(ip_network("10.0.0.0/24"), V4, "isth0")
     assert replaces(route, Route(ip_network("10.0.0.0/24"), V4, "eth0")) == ""
 
@@ -70,7 +72,9 @@ def test_what_the_kernel_cannot_change_in_place_is_said() -> None:
         (Neighbor("isth0", V4, MAC, V4), "FDB entry of its own"),
         (PolicyRoute(V4, ip_network("10.0.0.0/24"), "eth0", V4), "no policy routes"),
         (SourceProfile(V4), "no profiles"),
-        (IpTunnel("isth0", V4, V4), "IP-in-IP"),
+        (IpTunnel("isth0", V4, V4), "needs two ends"),
+        (IpTunnel("isth0", V6, V4), "IPv4 ends"),
+        (IpTunnel("a/b", V4, POD.address), "link's name"),
         (Partial("route 10.0.0.0/24", 40, "a half"), "only observed"),
         (Route(ip_network("10.0.0.0/24"), V6, "isth0"), "different IP versions"),
         (Route(ip_network("10.0.0.0/24"), V4, "isth0", source=V6), "different IP versions"),

@@ -1,5 +1,7 @@
 """Our own VXLAN between device and nodes, for any CNI: own VNI, own UDP port, static entries on both ends.
 
+Where the user wants IP in IP instead, what differs is in :mod:`isthmus.core.ipip`.
+
 The device's side is here (:func:`for_link`, :func:`for_node`); the node's side (:func:`node_side`) is what the node's
 agent realises from its own annotation. Both ends come from the same attachment, so they cannot disagree.
 """
@@ -8,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from isthmus.core import attachment
+from isthmus.core import attachment, ipip
 from isthmus.core.attachment import Attachment, mac_for
 from isthmus.core.beside import IPV6_MTU, carried, port_taken
-from isthmus.core.ground import VXLAN_OVERHEAD, Desired, Ground
+from isthmus.core.ground import IPIP_OVERHEAD, VXLAN_OVERHEAD, Desired, Ground
 from isthmus.model.facts import DeviceFacts, Interface, NodeFacts
 from isthmus.model.resources import (
     ZERO_MAC,
@@ -48,18 +50,18 @@ def device_tunnel(ground: Ground) -> Tunnel | None:
 
 def _find_tunnel(ground: Ground) -> Tunnel | None:
     assert ground.link.spec.overlay is not None, "the path overlay needs its network; the configuration was checked"
-    end = ground.tunnel_end(4) or ground.tunnel_end(6)
+    overlay = ground.link.spec.overlay
+    end = ground.tunnel_end(4) or (ground.tunnel_end(6) if not ground.ipip else None)
     if end is None:
         return None
     local, interface = end
-    overlay = ground.link.spec.overlay
     return Tunnel(
         name=tunnel_name(overlay.vni),
         vni=overlay.vni,
         port=overlay.port,
         local=local,
         mac=device_mac(ground),
-        mtu=overlay.mtu or _mtu(ground, interface, VXLAN_OVERHEAD[local.version]),
+        mtu=overlay.mtu or _mtu(ground, interface, IPIP_OVERHEAD if ground.ipip else VXLAN_OVERHEAD[local.version]),
         underlay=interface.name,
     )
 
@@ -74,7 +76,7 @@ def _mtu(ground: Ground, interface: Interface, overhead: int) -> int:
 def refused_port(ground: Ground) -> str | None:
     """Return why nothing new may be put on the overlay's UDP port: the cluster's CNI has it; or none."""
     overlay = ground.link.spec.overlay
-    return port_taken(ground.cluster, overlay.port) if overlay is not None else None
+    return port_taken(ground.cluster, overlay.port) if overlay is not None and not ground.ipip else None
 
 
 def own_addresses(ground: Ground) -> tuple[IPInterface, ...]:
@@ -100,6 +102,9 @@ def for_link(ground: Ground, desired: Desired) -> None:
     if not addresses:
         desired.refuse("NoOverlayAddress", f"{ground.device_name} has no address on the overlay yet")
         return
+    if ground.ipip:
+        ipip.for_link(ground, (address.ip for address in addresses if address.version == 4), desired)
+        return
     desired.want(tunnel)
     if ground.traits.clamps:
         desired.want(MssClamp(tunnel.name, tunnel.mtu))
@@ -120,6 +125,9 @@ def for_node(ground: Ground, node: NodeFacts, desired: Desired) -> None:
         attached = attachment.parse(text)
     except ValueError as error:
         desired.refuse("BadAttachment", f"node {node.name}: its overlay annotation does not parse: {error}")
+        return
+    if ground.ipip:
+        ipip.for_node(ground, node, source(ground, 4), desired)
         return
     vtep = node.address(tunnel.local.version)
     if vtep is None:
@@ -188,6 +196,8 @@ def node_side(attached: Attachment, local: IPAddress, facts: DeviceFacts) -> lis
 
     ``local`` is the node's own InternalIP of the devices' family; ``facts`` the node's interfaces.
     """
+    if attached.encapsulation == "ipip":
+        return ipip.node_side(attached, local)
     interface = facts.holding(local)
     name = tunnel_name(attached.vni)
     resources: list[AnyResource] = [

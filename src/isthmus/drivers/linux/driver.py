@@ -41,6 +41,7 @@ from isthmus.model.plan import Change
 from isthmus.model.resources import (
     AnyResource,
     FdbEntry,
+    IpTunnel,
     MssClamp,
     Neighbor,
     PortFilter,
@@ -58,6 +59,7 @@ _DEBOUNCE = 0.1
 _LEAST_INTERVAL = 1.0
 _GROUPS: dict[type, str] = {
     Tunnel: "tunnels",
+    IpTunnel: "tunnels",
     SourceAddress: "addresses",
     VirtualAddress: "vips",
     Neighbor: "entries",

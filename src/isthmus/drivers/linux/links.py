@@ -18,7 +18,7 @@ from isthmus.drivers.linux import netlink
 from isthmus.drivers.linux.netlink import Message, split
 from isthmus.drivers.linux.rtnetlink import mac_bytes, mac_text
 from isthmus.drivers.linux.wire import attribute, attributes, be16, nested, text, u8, u32
-from isthmus.model.resources import IPAddress, IPInterface, Tunnel
+from isthmus.model.resources import IPAddress, IPInterface, IpTunnel, Tunnel
 
 __all__ = ["AddressRow", "LinkRow", "Vxlan", "address_rows", "link_rows"]
 
@@ -37,6 +37,8 @@ _SKIP_STATISTICS = 1 << 3
 _INFO_KIND, _INFO_DATA = 1, 2
 _VXLAN_ID, _VXLAN_LINK, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT, _VXLAN_LOCAL6 = 1, 3, 4, 7, 15, 17
 _VXLAN_ZERO_CSUM6_TX, _VXLAN_ZERO_CSUM6_RX, _VXLAN_COLLECT_METADATA = 19, 20, 25
+_IPTUN_LOCAL, _IPTUN_REMOTE, _IPTUN_TTL, _IPTUN_PMTUDISC = 2, 3, 4, 10
+_TTL = 64
 _ADDR_GEN_MODE, _GEN_NONE = 8, 1
 _INET_CONF, _RP_FILTER = 1, 8
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_FLAGS, _IFA_PROTO = 1, 2, 6, 8, 11
@@ -63,7 +65,7 @@ class Vxlan(NamedTuple):
 
 
 class LinkRow(NamedTuple):
-    """One link as it stands; ``vxlan`` is none for any other kind."""
+    """One link as it stands; ``vxlan`` is none for any other kind, as is ``ipip``, the two ends of an IP-in-IP tunnel."""
 
     ifindex: int
     name: str
@@ -73,6 +75,7 @@ class LinkRow(NamedTuple):
     alias: str
     kind: str
     vxlan: Vxlan | None
+    ipip: tuple[IPAddress | None, IPAddress | None] | None = None
 
     @property
     def up(self) -> bool:
@@ -121,6 +124,33 @@ def create_tunnel(tunnel: Tunnel, index: int, underlay: int, alias: str, *, reve
         + u32(_IFLA_MTU, tunnel.mtu)
         + nested(_IFLA_INFO, text(_INFO_KIND, "vxlan"), nested(_INFO_DATA, *data))
     )
+    return [
+        *_made(index, create, alias, reverse_path),
+        # At creation the kernel silently cuts an MTU that the underlay cannot hold; told again, it refuses in words.
+        Message(NEW_LINK, 0, LINK.pack(0, 0, index, UP, UP) + u32(_IFLA_MTU, tunnel.mtu)),
+    ]
+
+
+def create_ip_tunnel(tunnel: IpTunnel, index: int, alias: str, *, reverse_path: int) -> list[Message]:
+    """Return the messages that make an IP-in-IP tunnel with link ``index``, mark it and bring it up; send them as one batch.
+
+    Its MTU is the kernel's own, from that of the way to the other end.
+    """
+    data = [
+        attribute(_IPTUN_LOCAL, tunnel.local.packed),
+        attribute(_IPTUN_REMOTE, tunnel.remote.packed),
+        u8(_IPTUN_TTL, _TTL),
+        u8(_IPTUN_PMTUDISC, 1),
+    ]
+    info = nested(_IFLA_INFO, text(_INFO_KIND, "ipip"), nested(_INFO_DATA, *data))
+    create = LINK.pack(0, 0, index, 0, 0) + text(_IFLA_NAME, tunnel.name) + info
+    return [
+        *_made(index, create, alias, reverse_path),
+        Message(NEW_LINK, 0, LINK.pack(0, 0, index, UP, UP)),
+    ]
+
+
+def _made(index: int, create: bytes, alias: str, reverse_path: int) -> list[Message]:
     no_link_local = nested(_IFLA_AF_SPEC, nested(socket.AF_INET6, u8(_ADDR_GEN_MODE, _GEN_NONE)))
     mark = LINK.pack(0, 0, index, 0, 0) + text(_IFLA_ALIAS, alias)
     return [
@@ -128,8 +158,6 @@ def create_tunnel(tunnel: Tunnel, index: int, underlay: int, alias: str, *, reve
         Message(NEW_LINK, 0, mark),
         Message(NEW_LINK, 0, LINK.pack(0, 0, index, 0, 0) + no_link_local),
         set_reverse_path(index, reverse_path),
-        # At creation the kernel silently cuts an MTU that the underlay cannot hold; told again, it refuses in words.
-        Message(NEW_LINK, 0, LINK.pack(0, 0, index, UP, UP) + u32(_IFLA_MTU, tunnel.mtu)),
     ]
 
 
@@ -213,7 +241,15 @@ def link_row(buffer: bytes, start: int, end: int) -> LinkRow:
         _text(found.get(_IFLA_ALIAS, b"")),
         kind,
         _vxlan(info.get(_INFO_DATA, b"")) if kind == "vxlan" else None,
+        _ipip(info.get(_INFO_DATA, b"")) if kind == "ipip" else None,
     )
+
+
+def _ipip(data: bytes) -> tuple[IPAddress | None, IPAddress | None]:
+    found = attributes(data)
+    ends = (found.get(_IPTUN_LOCAL, b""), found.get(_IPTUN_REMOTE, b""))
+    local, remote = (ip_address(packed) if any(packed) else None for packed in ends)
+    return local, remote
 
 
 def _vxlan(data: bytes) -> Vxlan:

@@ -13,7 +13,7 @@ from isthmus.drivers.linux.links import AddressRow, LinkRow
 from isthmus.drivers.linux.owner import protocol_name
 from isthmus.drivers.linux.rtnetlink import DEFAULT_METRIC, ONLINK, UNICAST, mac_text
 from isthmus.drivers.linux.tables import NeighborRow, RouteRow
-from isthmus.model.resources import FdbEntry, IPAddress, IPNetwork, Neighbor, Route, Tunnel
+from isthmus.model.resources import FdbEntry, IPAddress, IPNetwork, IpTunnel, Neighbor, Route, Tunnel
 
 __all__ = [
     "fdb_of",
@@ -66,8 +66,11 @@ def foreign_route(row: RouteRow, links: Links) -> str:
     return f"kernel {_TYPES.get(row.type, '')}route{via}{dev}{several} proto {protocol_name(row.protocol)}{metric}"
 
 
-def tunnel_of(row: LinkRow, links: Links) -> Tunnel:
-    """Return a link of ours as a resource; one that is down has the MTU 0, one that is no VXLAN the VNI 0."""
+def tunnel_of(row: LinkRow, links: Links) -> Tunnel | IpTunnel:
+    """Return a link of ours as a resource; one that is down has the MTU 0 or no ends, one that is no tunnel the VNI 0."""
+    if row.ipip is not None:
+        local, remote = row.ipip if row.up else (None, None)
+        return IpTunnel(row.name, local or IPv4Address(0), remote or IPv4Address(0))
     vxlan = row.vxlan
     if vxlan is None:
         return Tunnel(row.name, 0, 0, IPv4Address(0), row.mac, row.mtu)

@@ -73,6 +73,8 @@ def replaces(before: AnyResource, after: AnyResource) -> str:
             ("its underlay", before.underlay != after.underlay),
         )
         return " and ".join(words for words, differs in fields if differs)
+    if isinstance(before, IpTunnel) or isinstance(after, IpTunnel):
+        return "its ends" if type(before) is type(after) else "its kind"
     if isinstance(before, SourceAddress) and isinstance(after, SourceAddress):
         # IPv6 knows an address once per link, whatever its length; two lengths of one IPv4 address stand side by side.
         moves = before.link != after.link or before.address == after.address or before.address.version == 4
@@ -115,8 +117,12 @@ def _spell(resource: AnyResource, announce: Sequence[str]) -> AnyResource:
             raise _Refused(
                 "virtual servers on this gateway name their sender themselves; it has no profiles for that"
             )
-        case IpTunnel():
-            raise _Refused("this gateway makes no IP-in-IP tunnels")
+        case IpTunnel(name=name, local=local, remote=remote):
+            _check_link(name)
+            if local.version != 4 or remote.version != 4:
+                raise _Refused("an IP-in-IP tunnel has IPv4 ends")
+            if local == remote:
+                raise _Refused(f"an IP-in-IP tunnel needs two ends, and both are {local}")
         case Partial():
             raise _Refused("what is not whole is only observed, never wanted")
     return resource

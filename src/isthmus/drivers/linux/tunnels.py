@@ -1,7 +1,8 @@
 """Carrying out changes of tunnels.
 
-MAC and MTU change while the tunnel stands; VNI, port, local address and underlay do not, so the tunnel is made anew and
-what stood on it is gone (``disturbed``). A link is deleted by its index, after its alias has been seen to be ours.
+MAC and MTU change while the tunnel stands; VNI, port, local address and underlay do not, nor does anything of an IP-in-IP
+tunnel, so the tunnel is made anew and what stood on it is gone (``disturbed``). A link is deleted by its index, after its
+alias has been seen to be ours.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from isthmus.drivers.linux.links import LinkRow
 from isthmus.drivers.linux.sentences import foreign_link, tunnel_of
 from isthmus.drivers.linux.spelling import replaces
 from isthmus.model.plan import Change
-from isthmus.model.resources import Tunnel
+from isthmus.model.resources import IpTunnel, Tunnel
 
 __all__ = ["apply_tunnel"]
 
@@ -26,7 +27,7 @@ __all__ = ["apply_tunnel"]
 async def apply_tunnel(kernel: Kernel, change: Change) -> Outcome:
     """Carry out one change of a tunnel."""
     tunnel = change.resource
-    assert isinstance(tunnel, Tunnel), "only tunnels come here"
+    assert isinstance(tunnel, Tunnel | IpTunnel), "only tunnels come here"
     standing = await kernel.links()
     row = standing.by_name.get(tunnel.name)
     ours = row is not None and row.name in standing.ours
@@ -40,7 +41,7 @@ async def apply_tunnel(kernel: Kernel, change: Change) -> Outcome:
     if row is None:
         return await _create(kernel, standing, change, tunnel)
     now = tunnel_of(row, standing)
-    if replaces(now, tunnel):
+    if now != tunnel and replaces(now, tunnel):
         [reply] = await kernel.send([links.delete_link(row.ifindex)])
         if reply.errno not in (0, errno.ENODEV):
             return outcome(change, reply)
@@ -48,29 +49,37 @@ async def apply_tunnel(kernel: Kernel, change: Change) -> Outcome:
         return Outcome(change, made.result, made.reason, disturbed=True)
     if now == tunnel:
         return await _settle(kernel, change, row)
+    assert isinstance(tunnel, Tunnel), "an IP-in-IP tunnel that differs was made anew"
     [reply] = await kernel.send([links.change_tunnel(row.ifindex, tunnel)])
     if reply.errno:
         return outcome(change, reply)
     return await _settle(kernel, change, row)
 
 
-async def _create(kernel: Kernel, standing: Links, change: Change, tunnel: Tunnel) -> Outcome:
-    underlay = standing.index(tunnel.underlay) if tunnel.underlay else 0
-    if tunnel.underlay and not underlay:
-        return refused(change, f"no link is named {tunnel.underlay!r} to put the tunnel on")
-    rival = _rival(standing, tunnel)
-    if rival is not None:
-        return refused(change, f"VNI {tunnel.vni} on port {tunnel.port} is taken by {foreign_link(rival)}")
+async def _create(kernel: Kernel, standing: Links, change: Change, tunnel: Tunnel | IpTunnel) -> Outcome:
     index = _free_index(standing)
     _, reverse_path = await asyncio.to_thread(host.reverse_path, tunnel.name)
-    messages = links.create_tunnel(tunnel, index, underlay, kernel.owner.alias, reverse_path=reverse_path)
+    if isinstance(tunnel, IpTunnel):
+        messages = links.create_ip_tunnel(tunnel, index, kernel.owner.alias, reverse_path=reverse_path)
+    else:
+        underlay = standing.index(tunnel.underlay) if tunnel.underlay else 0
+        if tunnel.underlay and not underlay:
+            return refused(change, f"no link is named {tunnel.underlay!r} to put the tunnel on")
+        rival = _rival(standing, tunnel)
+        if rival is not None:
+            return refused(change, f"VNI {tunnel.vni} on port {tunnel.port} is taken by {foreign_link(rival)}")
+        messages = links.create_tunnel(tunnel, index, underlay, kernel.owner.alias, reverse_path=reverse_path)
     replies = await kernel.send(messages)
     failed = next((reply for reply in replies if reply.errno != 0), None)
-    if failed is not None:
-        if replies[0].errno == 0:
-            await kernel.send([links.delete_link(index)])
-        return outcome(change, failed)
-    return done(change)
+    if failed is None:
+        return done(change)
+    if replies[0].errno == 0:
+        await kernel.send([links.delete_link(index)])
+    elif failed.errno == errno.EOPNOTSUPP and isinstance(tunnel, IpTunnel):
+        return refused(
+            change, f"this kernel has no IP-in-IP tunnels, or may not load its module ipip: {failed.sentence()}"
+        )
+    return outcome(change, failed)
 
 
 async def _settle(kernel: Kernel, change: Change, row: LinkRow) -> Outcome:

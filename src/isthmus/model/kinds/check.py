@@ -107,6 +107,8 @@ def _meeting(link: ClusterLink, other: ClusterLink) -> str | None:
 def _tunnel(link: ClusterLink) -> tuple[str, int, int] | None:
     """Return block, VNI and port of the VXLAN device that this link may make on its hosts."""
     if link.spec.path in ("auto", "overlay") and link.spec.overlay is not None:
+        if link.spec.overlay.encapsulation == "ipip":
+            return None
         return "overlay", link.spec.overlay.vni, link.spec.overlay.port
     if link.spec.path == "flannel":
         return "flannel", link.spec.flannel.vni, link.spec.flannel.port

@@ -42,12 +42,17 @@ _IPV6_MTU = 1280
 
 
 class Overlay(Part):
-    """Our own VXLAN between devices and nodes (RFC 7348)."""
+    """Our own overlay between devices and nodes: VXLAN (RFC 7348), or IP in IP (RFC 2003)."""
 
     model_config = ConfigDict(
         json_schema_extra=rule(
             "!has(self.port) || !(self.port in [4789, 8472])", "ports 4789 and 8472 belong to the cluster's CNI"
         )
+    )
+
+    encapsulation: Literal["vxlan", "ipip"] = Field(
+        default="vxlan",
+        description="vxlan, for everything; or ipip, for IPv4 over IPv4 alone and devices with policy routes (a NetScaler).",
     )
 
     networks: tuple[Network, ...] = Field(
@@ -88,6 +93,14 @@ class Overlay(Part):
                 f"{_CNI_PORTS[value]}, and two VXLAN devices on one port exclude each other", "7700 is the default"
             )
         return value
+
+    @model_validator(mode="after")
+    def _ipip_is_ipv4(self) -> Self:
+        if self.encapsulation == "ipip" and any(network.version == 6 for network in self.networks):
+            raise Wrong(
+                "ipip carries IPv4 over IPv4 alone", "keep the IPv4 network, or use vxlan", at=("encapsulation",)
+            )
+        return self
 
     @model_validator(mode="after")
     def _ipv6_fits(self) -> Self:
@@ -172,7 +185,7 @@ class ClusterLinkSpec(Part):
     node_selector: LabelSelector = Field(
         default_factory=LabelSelector, description="Nodes that take part; all by default."
     )
-    overlay: Overlay | None = Field(default=None, description="Our own VXLAN; without it, auto cannot choose it.")
+    overlay: Overlay | None = Field(default=None, description="Our own overlay; without it, auto cannot choose it.")
     flannel: Flannel = Field(default_factory=Flannel, description="What the cluster's own flannel uses.")
     policy_routes: PolicyRoutes | None = Field(
         default=None,
