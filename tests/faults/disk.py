@@ -114,7 +114,7 @@ class Files:
             contents = {}
             for name, text in sorted(self.texts.items()):
                 if (name, text) not in _SPELLED:
-                    _SPELLED[name, text] = read_text(HERE / name, text, {"memory"})
+                    _SPELLED[name, text] = read_text(HERE / name, text, {"memory", "netscaler"})
                 contents[HERE / name] = _SPELLED[name, text]
             self._loaded = self.edits, _assembled(contents, {}, (1, 1))
         return self._loaded[1]
