@@ -32,6 +32,7 @@ from isthmus.app import controller as controller_module
 from isthmus.app.controller import Controller
 from isthmus.app.drivers import DRIVERS, DriverFactory, Wiring
 from isthmus.app.tenure import Alone
+from isthmus.drivers.netscaler import driver as _driver  # noqa: F401 - on the plan's clock before it is used
 from isthmus.drivers.netscaler.nitro import client as client_module
 from isthmus.errors import IsthmusError
 
@@ -88,6 +89,7 @@ class Verdict:
 
 def play(plan: Plan, tell: Callable[[str], None] = lambda line: None, *, record: bool = False) -> Verdict:
     """Play ``plan`` and return how it went; ``tell`` gets the story line by line."""
+    CLOCK.loop = None  # what is made now starts at the beginning of time
     return played(Run(plan, tell, record=record))
 
 

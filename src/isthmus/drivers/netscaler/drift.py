@@ -2,8 +2,9 @@
 
 The mark is the time of the device's last change, in whole seconds. A change of ours moves it too; so it is read at the end of
 each of our batches and known from then on. The one confusing thing: what somebody else changes in the very second of our own
-last change leaves the mark as it is. So for two seconds after a change of ours the numbers of objects are compared as well,
-with those that the last look has found and our own writes have moved.
+last change leaves the mark as it is. So for some seconds after a change of ours the numbers of objects are compared as well,
+with those that the last look has found and our own writes have moved; and once a minute at most, after changes of ours,
+everything is looked at and compared, which finds what no number tells.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ __all__ = ["COUNTED", "INTERVAL", "Mark"]
 INTERVAL = 5.0
 """Seconds from one look at the mark to the next."""
 _DOUBT = 2.0
+_VERIFY = 60.0
 COUNTED = ("route", "route6", "bridgetable", "arp", "nd6", "lbvserver", "servicegroup", "netprofile", "vxlan")
 
 
@@ -31,13 +33,16 @@ class Mark:
         self._clock = clock
         self._known = ""
         self._counts: dict[str, int] = {}
-        self._changed = 0.0
+        self._changed = self._looked = clock()
+        self._doubt = False
 
     async def seen(self, counts: Mapping[str, int]) -> None:
         """Take what a look at everything has found for known; ``counts`` are the numbers of objects."""
         self._counts = {kind: counts[kind] for kind in COUNTED if kind in counts}
         self._known = await self._read()
-        self._changed = self._clock()
+        self._looked = self._clock()
+        if self._looked - self._changed > _DOUBT:
+            self._doubt = False
 
     def wrote(self, kind: str, more: int | None) -> None:
         """Count what a write of ours has made or removed; none where that is not known."""
@@ -51,8 +56,13 @@ class Mark:
 
     async def written(self) -> None:
         """Take the mark as our own batch has left it for known."""
+        self._changed, self._doubt = self._clock(), True
         self._known = await self._read()
-        self._changed = self._clock()
+
+    @property
+    def doubtful(self) -> bool:
+        """Return whether it is time to look at everything: our own writes may have hidden somebody else's."""
+        return self._doubt and self._clock() - self._looked > _VERIFY
 
     async def moved(self) -> bool:
         """Say whether somebody has changed something that we do not know of."""

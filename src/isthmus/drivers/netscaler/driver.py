@@ -202,7 +202,8 @@ class NetScalerDriver:
         while True:
             await asyncio.sleep(pause)
             async with self._busy:
-                if not self._looked or not await self._mark.moved():
+                moved = self._looked and await self._mark.moved()
+                if not moved and not (self._looked and self._mark.doubtful):
                     pause = self._interval
                     continue
                 held, foreign, facts = dict(self._store.held), self._foreign, self._facts
@@ -210,7 +211,7 @@ class NetScalerDriver:
                 if (held, foreign, facts) != (self._store.held, self._foreign, self._facts):
                     return
             # Somebody works on what is none of our business: looking at everything each time would be a burden.
-            pause = min(pause * 2, 60.0)
+            pause = min(pause * 2, 60.0) if moved else self._interval
 
     async def probe(self, targets: Sequence[ProbeTarget]) -> Sequence[ProbeResult]:
         """Raise ``DeviceUnsupported``: NITRO has no way to ask for this that could be relied on."""
