@@ -42,6 +42,11 @@ class Rig:
         return self.joined.lab
 
     @property
+    def gateway(self) -> str:
+        """Return the namespace and name of the (first) gateway."""
+        return self.joined.gateway
+
+    @property
     def families(self) -> tuple[Family, ...]:
         """Return the lab's IP versions."""
         return self.lab.topology.families
@@ -111,7 +116,7 @@ class Rig:
             for address in pod.addresses:
 
                 async def answers(where: Address = address.ip, who: str = pod.name) -> bool:
-                    return (await fetch(GATEWAY, where, HTTP_PORT, timeout=0.4)).pod == who
+                    return (await fetch(self.gateway, where, HTTP_PORT, timeout=0.4)).pod == who
 
                 await until(answers, timeout=max(0.5, timeout - (loop.time() - began)))
         return loop.time() - began
@@ -119,23 +124,23 @@ class Rig:
     async def pod_answers(self, node: str, *, family: Family | None = None, timeout: float = 0.4) -> bool:
         """Say whether the first pod on ``node`` answers the gateway."""
         pod = self.lab.network.nodes[node].pods[0]
-        return (await fetch(GATEWAY, pod.address(family or self.families[0]), HTTP_PORT, timeout=timeout)).ok
+        return (await fetch(self.gateway, pod.address(family or self.families[0]), HTTP_PORT, timeout=timeout)).ok
 
     async def routes(self) -> str:
         """Return the gateway's main table, both families."""
         return (await self.ip("-4", "route")) + (await self.ip("-6", "route"))
 
-    async def ip(self, *arguments: str, where: str = GATEWAY) -> str:
+    async def ip(self, *arguments: str, where: str = "") -> str:
         """Run ``ip`` in a namespace."""
-        return (await command_in(where, ["ip", *arguments])).out
+        return (await command_in(where or self.gateway, ["ip", *arguments])).out
 
-    async def bridge(self, where: str = GATEWAY) -> str:
+    async def bridge(self, where: str = "") -> str:
         """Return the forwarding entries of a namespace."""
-        return (await command_in(where, ["bridge", "fdb", "show"])).out
+        return (await command_in(where or self.gateway, ["bridge", "fdb", "show"])).out
 
-    async def nft(self, *arguments: str, where: str = GATEWAY) -> str:
+    async def nft(self, *arguments: str, where: str = "") -> str:
         """Run ``nft`` in a namespace."""
-        return (await command_in(where, ["nft", *arguments])).out
+        return (await command_in(where or self.gateway, ["nft", *arguments])).out
 
     async def until_gone(self, text: str, *, timeout: float = 10) -> float:
         """Wait until the gateway's routes do not mention ``text``."""
@@ -181,7 +186,7 @@ class Rig:
 
     async def device(self, true: Callable[[Mapping[str, Any]], object], *, timeout: float = 15) -> dict[str, Any]:
         """Wait until the gateway's status satisfies ``true``."""
-        return await self.until("EdgeDevice", GATEWAY, true, timeout=timeout)
+        return await self.until("EdgeDevice", self.gateway, true, timeout=timeout)
 
     def log(self) -> str:
         """Return the end of the running controller's log."""
@@ -205,14 +210,14 @@ class Rig:
             wanted = (("Controller", "controller", "running"), ("KubeCluster", "lab", "inSync"))
             return all(
                 last.get(kind, {}).get(name, {}).get(word)
-                for kind, name, word in (*wanted, ("EdgeDevice", GATEWAY, "inSync"))
+                for kind, name, word in (*wanted, ("EdgeDevice", self.gateway, "inSync"))
             )
 
         try:
             await until(holds, timeout=timeout, pause=0.05)
         except LabError as error:
             raise LabError(f"not settled: {error}; the status is {last}; log: {self.log()[-3000:]}") from error
-        found: dict[str, Any] = last["EdgeDevice"][GATEWAY]
+        found: dict[str, Any] = last["EdgeDevice"][self.gateway]
         return found
 
     async def restart(self) -> dict[str, Any]:
@@ -233,11 +238,11 @@ class Rig:
 
     async def cut_api(self) -> None:
         """Make the API unreachable from the gateway, as a pulled cable would; what is under way falls silent."""
-        await command_in(GATEWAY, ["nft", "-f", "-"], text=_CUT)
+        await command_in(self.gateway, ["nft", "-f", "-"], text=_CUT)
 
     async def mend_api(self) -> None:
         """Let the gateway reach the API again; it does not matter if it could."""
-        await command_in(GATEWAY, ["nft", "-f", "-"], text="add table inet cut\ndelete table inet cut\n")
+        await command_in(self.gateway, ["nft", "-f", "-"], text="add table inet cut\ndelete table inet cut\n")
 
     # --- what somebody else does --------------------------------------------------------------------------------
 
@@ -245,7 +250,7 @@ class Rig:
         """Take from the gateway all that a reboot takes: our links, routes, addresses and the nft table."""
         links = [line.split(":")[1].split("@")[0].strip() for line in (await self.ip("-o", "link")).splitlines()]
         lines = [f"link del {name}" for name in links if name not in ("lo", "front", "under")]
-        await ip_batch(GATEWAY, lines)
+        await ip_batch(self.gateway, lines)
         for version in ("-4", "-6"):
             await self.ip(version, "route", "flush", "proto", "200")
         for link in ("lo", "front", "under"):
@@ -253,7 +258,7 @@ class Rig:
                 address = line.split()[3]
                 if address.endswith(("/32", "/128")) and not address.startswith(("127.", "::1", "fe80")):
                     await self.ip("addr", "del", address, "dev", link)
-        await command_in(GATEWAY, ["nft", "delete", "table", "inet", "isthmus_main"])
+        await command_in(self.gateway, ["nft", "delete", "table", "inet", "isthmus_main"])
 
 
 _CUT = """

@@ -27,6 +27,16 @@ _nodes_option = click.option(
 )
 
 
+Device = Literal["linux", "netscaler"]
+_device_option = click.option(
+    "--device",
+    default="linux",
+    show_default=True,
+    type=click.Choice(["linux", "netscaler"]),
+    help="A Linux gateway, or a NetScaler that carries packets.",
+)
+
+
 def _path_option(default: str) -> Callable[[F], F]:
     return click.option(
         "--path",
@@ -63,7 +73,7 @@ def _demo() -> int:
 @command.command(short_help="Build a lab, join it, print who reaches whom.")
 @_nodes_option
 @_path_option("auto")
-@click.option("--device", default="linux", show_default=True, type=click.Choice(["linux"]), help="The device.")
+@_device_option
 @click.option(
     "--families",
     default="dual",
@@ -72,8 +82,11 @@ def _demo() -> int:
     help="IP versions of the pods.",
 )
 @json_option
-def run(nodes: int, path: str, device: str, families: str, as_json: bool) -> int:
+def run(nodes: int, path: str, device: Device, families: str, as_json: bool) -> int:
     """Build a lab, join it, and print who reaches whom; exit code 0 only if every pair was reached.
+
+    With --device netscaler the gateway is an appliance that speaks NITRO and carries packets; what of a real one it does not
+    imitate: docs/explanation/lab.md.
 
     1: a pair was not reached. 3: it could not be tried on this host.
     """
@@ -82,7 +95,7 @@ def run(nodes: int, path: str, device: str, families: str, as_json: bool) -> int
     def inside() -> int:
         from isthmus.lab.run import run as run_lab
 
-        result = asyncio.run(run_lab(nodes, path, _FAMILIES[families]))
+        result = asyncio.run(run_lab(nodes, path, _FAMILIES[families], device))
         if as_json:
             click.echo(json.dumps(result.to_json(), indent=2, sort_keys=True))
         else:
@@ -100,44 +113,48 @@ def run(nodes: int, path: str, device: str, families: str, as_json: bool) -> int
 @command.command(short_help="A joined lab with a prompt; leaving ends it.")
 @_nodes_option
 @_path_option("flannel")
-def shell(nodes: int, path: str) -> int:
+@_device_option
+def shell(nodes: int, path: str, device: Device) -> int:
     """Leave a joined lab up and open a prompt in it; leaving the prompt removes every trace."""
 
     def inside() -> int:
         from isthmus.lab.prompt import prompt
 
-        return asyncio.run(prompt(nodes, path))
+        return asyncio.run(prompt(nodes, path, device))
 
-    return _in_sandbox(["lab", "shell", "--nodes", str(nodes), "--path", path], inside)
+    return _in_sandbox(["lab", "shell", "--nodes", str(nodes), "--path", path, "--device", device], inside)
 
 
 @command.command(short_help="A joined lab in the background.")
 @_nodes_option
 @_path_option("flannel")
+@_device_option
 @json_option
-def up(nodes: int, path: str, as_json: bool) -> int:
+def up(nodes: int, path: str, device: Device, as_json: bool) -> int:
     """Bring a joined lab up in the background; `lab enter` opens a prompt in it, `lab down` ends it.
 
     Exit code 0: it is up. 1: it did not come up. 3: it could not be tried on this host.
     """
     from isthmus.lab.background import start
 
-    return start(nodes, path, as_json=as_json)
+    return start(nodes, path, device, as_json=as_json)
 
 
 @command.command(hidden=True)
 @_nodes_option
 @_path_option("flannel")
+@_device_option
 @click.option("--at", required=True, type=click.Path(path_type=Path))
-def hold(nodes: int, path: str, at: Path) -> int:
+def hold(nodes: int, path: str, device: Device, at: Path) -> int:
     """Be the lab that `lab up` starts."""
 
     def inside() -> int:
         from isthmus.lab.background import hold as hold_lab
 
-        return asyncio.run(hold_lab(nodes, path, at))
+        return asyncio.run(hold_lab(nodes, path, device, at))
 
-    return _in_sandbox(["lab", "hold", "--nodes", str(nodes), "--path", path, "--at", str(at)], inside)
+    arguments = ["lab", "hold", "--nodes", str(nodes), "--path", path, "--device", device, "--at", str(at)]
+    return _in_sandbox(arguments, inside)
 
 
 @command.command(

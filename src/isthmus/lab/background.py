@@ -24,7 +24,7 @@ from pathlib import Path
 
 from isthmus.errors import LabError
 from isthmus.lab.joined import JoinedLab
-from isthmus.lab.net.topology import Topology
+from isthmus.lab.net.topology import Device, Topology
 from isthmus.lab.prompt import environment, serve, write_tools
 
 _START_SECONDS = 60.0
@@ -43,7 +43,7 @@ def folder() -> Path:
     return path
 
 
-def start(nodes: int, path: str, *, as_json: bool = False) -> int:
+def start(nodes: int, path: str, device: Device = "linux", *, as_json: bool = False) -> int:
     """Start a lab in the background and wait until it serves; return 0, or 3 where this host cannot have one."""
     if _ask("ping") is not None:
         raise LabError("a lab is up already; enter it with `isthmus lab enter`, end it with `isthmus lab down`")
@@ -61,6 +61,8 @@ def start(nodes: int, path: str, *, as_json: bool = False) -> int:
                 str(nodes),
                 "--path",
                 path,
+                "--device",
+                device,
                 "--at",
                 str(place),
             ],
@@ -81,9 +83,12 @@ def start(nodes: int, path: str, *, as_json: bool = False) -> int:
             raise LabError(f"the lab did not come up:\n{told}")
         time.sleep(0.05)
     if as_json:
-        print(json.dumps({"up": True, "vip": answer.vip, "environment": answer.env}, indent=2, sort_keys=True))
+        shown = {"up": True, "vip": answer.vip, "environment": answer.env, "made": answer.made}
+        print(json.dumps(shown, indent=2, sort_keys=True))
         return 0
     print(f"the lab is up; Service default/web has {answer.vip}")
+    for line in answer.made:
+        print(line)
     print("  isthmus lab enter                 a prompt in it")
     print("  isthmus lab enter isthmus status  one command in it")
     print("  isthmus lab down                  its end")
@@ -126,16 +131,16 @@ def _forget() -> None:
     shutil.rmtree(folder(), ignore_errors=True)
 
 
-async def hold(nodes: int, path: str, at: Path) -> int:
+async def hold(nodes: int, path: str, device: Device, at: Path) -> int:
     """Be the lab: bring it up, answer on the socket in ``at``, end when asked.
 
     ``at`` is said from outside: in the sandbox everybody is called root, so ``folder`` would be another one here.
     """
     stopping = asyncio.Event()
-    async with JoinedLab(Topology(nodes=nodes, cni="flannel"), path) as joined:
+    async with JoinedLab(Topology(nodes=nodes, cni="flannel", device=device), path) as joined:
         vip = await serve(joined)
         tools = write_tools(joined)
-        about = {"vip": vip, "tools": str(tools), "env": environment(joined, tools)}
+        about = {"vip": vip, "tools": str(tools), "env": environment(joined, tools), "made": joined.made()}
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             with contextlib.suppress(ConnectionError):
@@ -163,6 +168,7 @@ class _Answer:
     vip: str
     tools: str
     env: dict[str, str]
+    made: list[str]
 
 
 def _ask(word: str) -> _Answer | None:

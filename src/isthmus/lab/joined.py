@@ -1,13 +1,15 @@
 """A lab with Isthmus in it: the controller on its gateway, agents on its nodes, started as a user starts them.
 
 Everything goes through files, the command line and packets: no module of the product is imported here, so what the lab sees
-is what a user gets. The one confusing thing: the controller runs *in the gateway's namespace* because the Linux driver
-programs the host it runs on.
+is what a user gets. The one confusing thing: with a Linux gateway the controller runs *in the gateway's namespace*, because
+the Linux driver programs the host it runs on; with an appliance it runs in the sandbox's root, beside the Kubernetes API, and
+has no more of the appliance than its address for management.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import LabError
+from isthmus.lab.adc.appliances import Device, appliances
 from isthmus.lab.net.command import inside
 from isthmus.lab.net.lab import Lab, ServesKube
 from isthmus.lab.net.processes import Running
@@ -37,15 +40,26 @@ class JoinedLab:
         pools: bool = True,
         options: Mapping[str, Any] | None = None,
         api: ServesKube | None = None,
+        device_options: Mapping[str, Any] | None = None,
+        on_nodes: int | None = None,
     ) -> None:
-        """``options`` are merged into the ClusterLink's spec; ``api`` is as of the Lab."""
+        """``options`` are merged into the ClusterLink's spec, ``device_options`` into the device's; ``api`` is as of the Lab.
+
+        ``on_nodes`` is how many addresses an appliance has on the nodes' segment for its traffic; by default one where the
+        path may need it.
+        """
         self.lab = Lab(topology, api=api)
         self.path = path
-        self.seat = GATEWAY
+        self.gateway = topology.gateway_plans[0].name
+        self.seat = "" if topology.device == "netscaler" else GATEWAY
+        self.devices: tuple[Device, ...] = ()
         self.controller: Running | None = None
         self.agents: dict[str, Running] = {}
         self._pools = pools
         self._options = dict(options or {})
+        self._device_options = dict(device_options or {})
+        self._on_nodes = (1 if path in ("direct", "auto") else 0) if on_nodes is None else on_nodes
+        self._stack = contextlib.AsyncExitStack()
 
     @property
     def config(self) -> Path:
@@ -58,25 +72,35 @@ class JoinedLab:
         return self.lab.directory / "state"
 
     async def __aenter__(self) -> JoinedLab:
-        await self.lab.__aenter__()
-        try:
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self.lab)
+            if self.lab.topology.device == "netscaler":
+                running = appliances(
+                    self.lab.topology, self.lab.directory, on_nodes=self._on_nodes, tls=True, admin=0
+                )
+                self.devices = await stack.enter_async_context(running)
+                # Whoever talks to the appliances ends before they do.
+                stack.push_async_callback(self.lab.processes.stop_all)
             self.config.mkdir()
             for kind, document in self.documents().items():
                 self.write(kind, document)
-        except BaseException:
-            await self.lab.__aexit__(None, None, None)
-            raise
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self.lab.__aexit__(*exc)
+        await self._stack.aclose()
 
     # --- what the user writes -----------------------------------------------------------------------------------
 
     def documents(self) -> dict[str, Any]:
         """Return the user's objects, by file name."""
         topology = self.lab.topology
-        link: dict[str, Any] = {"cluster": "lab", "devices": [GATEWAY], "path": self.path, "nodeGracePeriod": "5s"}
+        link: dict[str, Any] = {
+            "cluster": "lab",
+            "devices": [self.gateway],
+            "path": self.path,
+            "nodeGracePeriod": "5s",
+        }
         if self.path in ("overlay", "auto"):
             networks = {"ipv4": "172.31.0.0/16", "ipv6": "fd00:31::/64"}
             link["overlay"] = {"networks": [networks[family] for family in topology.families]}
@@ -85,14 +109,17 @@ class JoinedLab:
             "kubeconfig": {"path": str(self.lab.kubeconfig)},
             "loadBalancer": {"class": CLASS, "default": True},
         }
-        under = next(gateway.under for gateway in topology.gateway_plans if gateway.name == GATEWAY)
-        device = {
-            "driver": "linux",
+        under = topology.gateway_plans[0].under
+        device: dict[str, Any] = {
+            "driver": topology.device,
             "tunnelAddresses": [str(address.ip) for address in under.addresses],
         }
+        if self.devices:
+            device["netscaler"] = self._netscaler()
+        device |= self._device_options
         documents = {
             "cluster.yaml": _document("KubeCluster", "lab", cluster),
-            "device.yaml": _document("EdgeDevice", GATEWAY, device),
+            "device.yaml": _document("EdgeDevice", self.gateway, device),
             "link.yaml": _document("ClusterLink", LINK, link),
         }
         if self._pools:
@@ -104,6 +131,24 @@ class JoinedLab:
             )
         return documents
 
+    def _netscaler(self) -> dict[str, Any]:
+        """Return how to talk to the appliances, with the password in files as a mounted Secret has it."""
+        secret = self.lab.directory / "adc"
+        secret.mkdir(mode=0o700, exist_ok=True)
+        for word in ("username", "password"):
+            (secret / word).write_text("nsroot\n")
+        authority = self.lab.directory / "adc-ca.pem"
+        texts = [
+            device.endpoint.ca_path.read_text() for device in self.devices if device.endpoint.ca_path is not None
+        ]
+        authority.write_text("".join(texts))
+        return {
+            "urls": [device.endpoint.url for device in self.devices],
+            "credentials": {"directory": str(secret)},
+            "caFile": str(authority),
+            "saveAfter": "500ms",
+        }
+
     def write(self, name: str, document: Any) -> None:
         """Write one of the user's files (JSON is YAML)."""
         (self.config / name).write_text(json.dumps(document, indent=2) + "\n")
@@ -111,7 +156,7 @@ class JoinedLab:
     # --- processes ----------------------------------------------------------------------------------------------
 
     async def start_controller(self, *extra: str) -> Running:
-        """Start ``isthmus controller`` where it sits: on the gateway."""
+        """Start ``isthmus controller`` where it sits: on the gateway, or beside the appliance."""
         argv = (*ISTHMUS, "controller", "--config", str(self.config), "--state", str(self.state), *extra)
         self.controller = await self.lab.start_process(self.seat, argv, name="controller")
         return self.controller
@@ -154,6 +199,19 @@ class JoinedLab:
         out, err = await process.communicate()
         return process.returncode or 0, out.decode(), err.decode()
 
+    def made(self) -> tuple[str, ...]:
+        """Say what there is besides nodes and clients, and how to talk to it; nothing of a Linux gateway."""
+        said = []
+        for device in self.devices:
+            plan, url = device.plan, device.endpoint.url
+            addresses = ", ".join(str(one.ip) for one in (*plan.under.addresses, *plan.front.addresses))
+            ca = f"--cacert {device.endpoint.ca_path}" if device.endpoint.ca_path else ""
+            said.append(f"{plan.name}: a NetScaler with the addresses {addresses}; ask it:")
+            said.append(f"  curl -u nsroot:nsroot {ca} {url}/nitro/v1/config/nsip")
+            if device.endpoint.admin_url:
+                said.append(f"  curl -u nsroot:nsroot {device.endpoint.admin_url}/   (what was asked of it; faults)")
+        return tuple(said)
+
     async def status(self) -> dict[str, dict[str, Any]]:
         """Return ``isthmus status --json``: objects by kind and name."""
         _, out, err = await self.isthmus("status", "--json", "--state", str(self.state))
@@ -179,9 +237,9 @@ class JoinedLab:
         except LabError as error:
             raise LabError(f"{error}; the status is {json.dumps(last, indent=1)}") from error
 
-    async def ip(self, *arguments: str, namespace: str = GATEWAY) -> str:
-        """Run ``ip`` in a namespace and return its output; LabError if it fails."""
-        return await run(inside(namespace, ["ip", *arguments]))
+    async def ip(self, *arguments: str, namespace: str = "") -> str:
+        """Run ``ip`` in a namespace (the gateway's by default) and return its output; LabError if it fails."""
+        return await run(inside(namespace or self.gateway, ["ip", *arguments]))
 
     async def vip_of(self, service: str, *, namespace: str = "default", timeout: float = 15.0) -> list[str]:
         """Wait until a Service's status shows addresses, and return them."""

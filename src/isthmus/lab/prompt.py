@@ -1,7 +1,7 @@
 """A joined lab with a prompt in it: the shell says what to try, and leaving it ends the lab.
 
 Commands run in the sandbox's root namespace; ``on NAMESPACE COMMAND`` runs one elsewhere, and
-``isthmus`` runs on the gateway, where the controller is.
+``isthmus`` runs where the controller is: on a Linux gateway, or beside an appliance.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
 from isthmus.errors import LabError
-from isthmus.lab.joined import GATEWAY, JoinedLab
+from isthmus.lab.joined import JoinedLab
 from isthmus.lab.net.matrix import spread
 from isthmus.lab.net.nodes import Workload
-from isthmus.lab.net.topology import CLIENT_NEAR, Topology
+from isthmus.lab.net.topology import CLIENT_NEAR, Device, Topology
 
 _TRY = (
     ("isthmus status", "how everything stands"),
@@ -28,6 +29,8 @@ _TRY = (
     ("on client-near curl -s {url}", "from the VIP's own segment"),
     ("on client-far curl -s {url}", "from behind a router"),
     ("kubectl get nodes,svc,endpointslices", "if kubectl is installed"),
+)
+_TRY_LINUX = (
     ("on gw1 ip route del 10.244.1.0/24", "break something, look"),
     ("on gw1 nft list map inet isthmus_main services4", ""),
 )
@@ -36,15 +39,17 @@ _VERBS = ("ADOPT", "APPLY", "CLEAN", "CONTROLLER", "DOCTOR", "EXPLAIN", "PLAN", 
 """The verbs that read objects or state."""
 
 
-def welcome(nodes: int, vip: str) -> str:
-    """Return what the prompt says first: what is there and what to try, in lines of 80 columns."""
-    tries = [(command.format(vip=vip, url=f"http://{vip}/"), what) for command, what in _TRY]
+def welcome(nodes: int, vip: str, gateway: str = "gw1", made: Sequence[str] = ()) -> str:
+    """Return what the prompt says first: what is there and what to try, in lines of 80 columns; ``made`` is said as it is."""
+    listed = _TRY if made else (*_TRY, *_TRY_LINUX)
+    tries = [(command.format(vip=vip, url=f"http://{vip}/"), what) for command, what in listed]
     width = max(len(command) for command, what in tries if what)
     lines = [
         "",
-        f"The lab is up: {nodes} nodes with pods, gateway gw1 with Isthmus, and clients.",
+        f"The lab is up: {nodes} nodes with pods, gateway {gateway} with Isthmus, and clients.",
         f"Service default/web has {vip}.",
-        "`on NAME COMMAND` runs it on node1 ..., gw1, client-near, client-far. Try:",
+        *made,
+        f"`on NAME COMMAND` runs it on node1 ..., {gateway}, client-near, client-far. Try:",
         "",
         *(f"  {command:<{width}}  {what}".rstrip() for command, what in tries),
         "",
@@ -53,13 +58,13 @@ def welcome(nodes: int, vip: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-async def prompt(nodes: int, path: str) -> int:
+async def prompt(nodes: int, path: str, device: Device = "linux") -> int:
     """Bring the lab up, open a shell in it, and end it when the shell ends; return 0."""
-    async with JoinedLab(Topology(nodes=nodes, cni="flannel"), path) as joined:
+    async with JoinedLab(Topology(nodes=nodes, cni="flannel", device=device), path) as joined:
         print(f"building a lab of {nodes} nodes, path {path} ...", flush=True)
         vip = await serve(joined)
         files = write_tools(joined)
-        print(welcome(nodes, vip), flush=True)
+        print(welcome(nodes, vip, joined.gateway, joined.made()), flush=True)
         shell = await asyncio.create_subprocess_exec(
             "bash", "--rcfile", str(files / "bashrc"), "-i", env={**os.environ, **environment(joined, files)}
         )
@@ -89,9 +94,9 @@ def write_tools(joined: JoinedLab) -> Path:
     folder.mkdir(exist_ok=True)
     python = shlex.quote(sys.executable)
     _script(folder / "on", 'ns=$1; shift; exec ip netns exec "$ns" "$@"')
+    there = f"ip netns exec {joined.seat} " if joined.seat else ""
     _script(
-        folder / "isthmus",
-        f'export {settings(joined.state, joined.config)}\nexec ip netns exec {GATEWAY} {python} -m isthmus "$@"',
+        folder / "isthmus", f'export {settings(joined.state, joined.config)}\nexec {there}{python} -m isthmus "$@"'
     )
     (folder / "bashrc").write_text("PS1='lab$ '\nunset PROMPT_COMMAND\n")
     return folder

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
 from isthmus.errors import LabError
-from isthmus.lab.joined import GATEWAY, LINK, JoinedLab
+from isthmus.lab.joined import LINK, JoinedLab
 from isthmus.lab.net.matrix import Matrix, Spread, reach, spread
 from isthmus.lab.net.nodes import Workload
-from isthmus.lab.net.topology import CLIENT_FAR, CLIENT_NEAR, Family, Topology
+from isthmus.lab.net.topology import CLIENT_FAR, CLIENT_NEAR, Cni, Device, Family, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Result:
     spreads: dict[tuple[str, str], Spread]
     pods: int
     trouble: str = ""
+    made: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -39,7 +41,7 @@ class Result:
     @property
     def lines(self) -> list[str]:
         """Return the rest as sentences."""
-        found = [f"path {self.path}: {self.why}"]
+        found = [*self.made, f"path {self.path}: {self.why}"]
         for (client, vip), one in sorted(self.spreads.items()):
             counts = ", ".join(f"{pod} {count}" for pod, count in sorted(one.pods.items()))
             failed = "".join(f", {why} {count}" for why, count in sorted(one.failures.items()))
@@ -57,6 +59,7 @@ class Result:
             "path": self.path,
             "why": self.why,
             "trouble": self.trouble,
+            "made": list(self.made),
             "pairs": [
                 {
                     "from": c.source,
@@ -76,9 +79,10 @@ class Result:
         }
 
 
-async def run(nodes: int, path: str, families: tuple[Family, ...]) -> Result:
+async def run(nodes: int, path: str, families: tuple[Family, ...], device: Device = "linux") -> Result:
     """Build, join, wait until everything is reached (or time is up), and measure."""
-    topology = Topology(nodes=nodes, families=families, cni="none" if path in ("direct", "auto") else "flannel")
+    cni: Cni = "none" if path in ("direct", "auto") else "flannel"
+    topology = Topology(nodes=nodes, families=families, cni=cni, device=device)
     async with JoinedLab(topology, path) as joined:
         await joined.join()
         pods = joined.lab.network.pods
@@ -95,15 +99,18 @@ async def run(nodes: int, path: str, families: tuple[Family, ...]) -> Result:
         for vip in vips:
             for client in (CLIENT_NEAR, CLIENT_FAR):
                 spreads[client, vip] = await spread(client, ip_address(vip), 80, requests=10 * len(pods), at_once=1)
+        # Packets may go before the status says which way: it is written when the controller has time for it.
+        with contextlib.suppress(LabError):
+            await joined.until_status(lambda found: bool(found.get("ClusterLink", {}).get(LINK, {}).get("path")), timeout=5)
         status = await joined.status()
         link = status.get("ClusterLink", {}).get(LINK, {})
-        return Result(str(link.get("path")), str(link.get("why")), matrix, spreads, len(pods), trouble)
+        return Result(str(link.get("path")), str(link.get("why")), matrix, spreads, len(pods), trouble, joined.made())
 
 
 async def _settled(joined: JoinedLab, timeout: float) -> Matrix:
     deadline = asyncio.get_running_loop().time() + timeout
     while True:
-        found = await reach(joined.lab.network, sources=[GATEWAY])
+        found = await reach(joined.lab.network, sources=[joined.gateway])
         if found.ok or asyncio.get_running_loop().time() > deadline:
             return found
         await asyncio.sleep(0.2)
