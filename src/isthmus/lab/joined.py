@@ -182,7 +182,8 @@ class JoinedLab:
     async def join(self) -> None:
         """Start the controller, and an agent on every node if the path needs them."""
         await self.start_controller()
-        if self.path == "overlay":
+        # An appliance cannot be asked whether it reaches anybody, so `auto` may choose the overlay at once.
+        if self.path == "overlay" or (self.path == "auto" and self.devices):
             for node in self.lab.network.nodes.values():
                 await self.start_agent(node)
 

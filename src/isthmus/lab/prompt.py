@@ -35,7 +35,7 @@ _TRY_LINUX = (
     ("on gw1 nft list map inet isthmus_main services4", ""),
 )
 
-_VERBS = ("ADOPT", "APPLY", "CLEAN", "CONTROLLER", "DOCTOR", "EXPLAIN", "PLAN", "STATUS")
+_VERBS = ("ADOPT", "APPLY", "CLEAN", "CONFIG", "CONTROLLER", "DOCTOR", "EXPLAIN", "PLAN", "STATUS")
 """The verbs that read objects or state."""
 
 

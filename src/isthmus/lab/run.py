@@ -101,7 +101,9 @@ async def run(nodes: int, path: str, families: tuple[Family, ...], device: Devic
                 spreads[client, vip] = await spread(client, ip_address(vip), 80, requests=10 * len(pods), at_once=1)
         # Packets may go before the status says which way: it is written when the controller has time for it.
         with contextlib.suppress(LabError):
-            await joined.until_status(lambda found: bool(found.get("ClusterLink", {}).get(LINK, {}).get("path")), timeout=5)
+            await joined.until_status(
+                lambda found: bool(found.get("ClusterLink", {}).get(LINK, {}).get("path")), timeout=5
+            )
         status = await joined.status()
         link = status.get("ClusterLink", {}).get(LINK, {})
         return Result(str(link.get("path")), str(link.get("why")), matrix, spreads, len(pods), trouble, joined.made())
