@@ -29,6 +29,15 @@ class Installed:
         self.place = place
         self.objects = rendered(overlay)
         self._directory = directory
+        self.controller = next(
+            (
+                (one["metadata"]["namespace"], one["metadata"]["name"])
+                for one in self.objects
+                if one["kind"] == "ServiceAccount" and one["metadata"]["name"] != "isthmus-node"
+            ),
+            ("", ""),
+        )
+        """Namespace and name of the controller's account, empty if the overlay has none."""
         for one in self.objects:
             if one["kind"] not in (*WORKLOADS, "CustomResourceDefinition", "PodDisruptionBudget"):
                 place.api.put(one)

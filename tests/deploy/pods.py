@@ -67,14 +67,18 @@ class Pod:
 
 @asynccontextmanager
 async def running(workload: Json, environment: dict[str, str], log: Path, *more: str) -> AsyncIterator[Pod]:
-    """Run the first container of a workload, with ``more`` arguments, until the block ends; it is killed then."""
+    """Run the first container of a workload, with ``more`` arguments, until the block ends; it is killed then.
+
+    Its variables are those that the manifest has values for, and over them ``environment``.
+    """
     pod = workload["spec"]["template"]["spec"]
     container, port = pod["containers"][0], free_port()
-    stated = container["ports"][0]["containerPort"]
+    listens = container["ports"][0]["containerPort"]
     arguments = [
-        str(word).replace("$(POD_IP)", "127.0.0.1").replace(f":{stated}", f":{port}") for word in container["args"]
+        str(word).replace("$(POD_IP)", "127.0.0.1").replace(f":{listens}", f":{port}") for word in container["args"]
     ]
-    kept = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    stated = {one["name"]: one["value"] for one in container["env"] if "value" in one}
+    kept = stated | {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(
             *confined(pod["securityContext"]["runAsUser"]), sys.executable, "-m", "isthmus", *arguments, *more,

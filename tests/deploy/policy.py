@@ -17,6 +17,8 @@ Rule = Callable[[list[Json]], Iterator[str]]
 
 AGENT = "isthmus-node"
 """The one workload that works on the host's network."""
+OLDER = "citrix-node-controller"
+"""The name of what overlays/node-controller-replacement replaces."""
 
 
 def named(obj: Json) -> str:
@@ -257,12 +259,20 @@ def commands_exist(objects: list[Json]) -> Iterator[str]:
 
 
 def in_our_namespaces(objects: list[Json]) -> Iterator[str]:
-    """What has a namespace is in one that comes along, but for Events about things without one; labels say whose it is."""
+    """What has a namespace is in one that comes along, but for what stands where it always stood; labels say whose it is.
+
+    In the namespace default are the Events about things without one, and all that takes an older controller's place there.
+    """
     made = {one["metadata"]["name"] for one in of_kind(objects, "Namespace")}
+    replaces = any(one["metadata"]["name"] == OLDER for one in of_kind(objects, "Deployment"))
     for one in objects:
         meta = one["metadata"]
         space = meta.get("namespace", "")
-        if space and space not in made and (space, meta["name"]) != ("default", "isthmus-events"):
+        if (
+            space
+            and space not in made
+            and not (space == "default" and (replaces or meta["name"] == "isthmus-events"))
+        ):
             yield f"{named(one)} is in {space}"
         if (
             one["kind"] != "CustomResourceDefinition"

@@ -100,7 +100,7 @@ def read(
     """
     reader = Reader(environment)
     found = mode or _mode(reader)
-    access = cluster_access(reader, service_account, home or Path.home())
+    access = cluster_access(reader, service_account, home or _home())
     wishes = _READ[found](reader)
     names = _names(reader, found, access)
     cni = _cni(reader, found)
@@ -117,6 +117,14 @@ def read(
     return Environment(
         found, objects, names.switch, names.export, cni, tuple(reader.problems), tuple(reader.warnings)
     )
+
+
+def _home() -> Path:
+    """Return this person's directory; a user that is only a number, as in a container, has none."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
 
 
 def _mode(reader: Reader) -> Mode:
