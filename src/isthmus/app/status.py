@@ -19,6 +19,7 @@ from isthmus.core.ground import DEVICE_LABEL
 from isthmus.core.standing import roles
 from isthmus.core.view import WATCHED, ClusterView
 from isthmus.core.world import World, path_of
+from isthmus.drivers.base import Saving
 from isthmus.loop.device_status import DeviceStatus
 from isthmus.model.kinds import Key
 
@@ -126,8 +127,10 @@ def _device(fleet: Fleet, name: str) -> dict[str, Any]:
     if worker is None:
         return {"reachable": False, "message": "not started"}
     status = worker.status
+    unsaved = worker.driver.save_trouble if isinstance(worker.driver, Saving) else None
     return {
         "reachable": status.reachable,
+        "unsaved": unsaved,
         "inSync": status.in_sync,
         "owned": status.owned,
         "writes": status.writes,
@@ -146,7 +149,7 @@ def _device(fleet: Fleet, name: str) -> dict[str, Any]:
             "held": len(status.held),
             "drifted": len(status.drifts),
         },
-        "message": status.error or _message(status),
+        "message": status.error or _message(status) + (f"; not saved: {unsaved}" if unsaved else ""),
     }
 
 

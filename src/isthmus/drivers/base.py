@@ -8,7 +8,7 @@ thing: ``apply`` never raises for a single bad change, it yields an outcome for 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -80,6 +80,15 @@ class ProbeResult(msgspec.Struct, frozen=True):
     why: str = ""
     fragment: int = 0
     mtu: int = 0
+
+
+@runtime_checkable
+class Saving(Protocol):
+    """A driver whose device forgets, when it starts anew, what was not saved."""
+
+    @property
+    def save_trouble(self) -> str:
+        """Return why what it holds cannot be saved; empty while all is well."""
 
 
 class Driver(Protocol):

@@ -129,6 +129,22 @@ def test_metadata_of_a_newer_server_is_no_problem() -> None:
     assert found("EdgeDevice", selfHealing=True, managedFields=[{"manager": "x"}]).object is not None
 
 
+@pytest.mark.parametrize(
+    ("unsaved", "shown"),
+    [
+        (None, []),
+        ("", [("True", "Saved", "")]),
+        ("1461 no space left on device", [("False", "NotSaved", "1461 no space left on device")]),
+    ],
+)
+def test_a_device_that_is_told_to_save(unsaved: str | None, shown: list[tuple[str, str, str]]) -> None:
+    """A condition says why what it holds would not outlive a restart; other devices have no such condition."""
+    said = {**SAID["EdgeDevice"], "accepted": GOOD, "unsaved": unsaved}
+    all_of_them = statements("EdgeDevice", said)
+    assert [(one.status, one.reason, one.message) for one in all_of_them if one.type == "Saved"] == shown
+    assert all_of_them[-1].status == "True", "it serves all the same"
+
+
 def test_a_link_that_cannot_be_joined_says_why() -> None:
     """Without a path, what was tried is in the message; with waiting nodes, what they wait for."""
     no_path = {"path": None, "why": "no path works yet", "tried": [{"path": "direct", "whyNot": "not on a segment"}]}

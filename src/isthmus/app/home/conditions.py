@@ -11,6 +11,7 @@ device   InSync       it holds exactly what it should
 device   Conflicts    something foreign stands where ours should
 device   Held         changes wait for knowledge, consent or policy
 device   Drift        somebody else changed what is ours, and spec.drift leaves it so
+device   Saved        it would hold the same after a restart; only of devices that are to be told to save
 link     Joined       a path is chosen and every node that takes part is reached
 link     Proven       every node answers the devices, with short packets and long ones
 ======== ============ ==================================================================
@@ -114,6 +115,10 @@ def _device(said: Mapping[str, Any]) -> list[Statement]:
         if counts["drifted"]
         else Statement("Drift", "False", "NoDrift")
     )
+    if (unsaved := said.get("unsaved")) is not None:
+        found.append(
+            Statement("Saved", "False", "NotSaved", unsaved) if unsaved else Statement("Saved", "True", "Saved")
+        )
     return found
 
 

@@ -82,6 +82,11 @@ class NetScalerDriver:
             self._mac = await told_mac(self.nitro)
         self._open = True
 
+    @property
+    def save_trouble(self) -> str:
+        """Return why the configuration cannot be saved; empty while all is well."""
+        return self.nitro.save_trouble
+
     async def prepare(self) -> None:
         """Switch load balancing on if we may; where it is off, virtual servers are refused and all else stands."""
         self._opened()
