@@ -31,7 +31,7 @@ Algorithm: TypeAlias = Literal["round-robin", "source-hash"]
 
 ZERO_MAC = "00:00:00:00:00:00"
 ANYWHERE = "*"
-"""The link of an address that is the device's as a whole, on devices that know such addresses."""
+"""The link of an address that is the device's as a whole (a NetScaler's VIPs are), on devices that know such addresses."""
 
 
 class Resource(msgspec.Struct, frozen=True, tag_field="kind", gc=False):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from ipaddress import ip_address, ip_interface, ip_network
 
 from isthmus.model.resources import (
+    ANYWHERE,
     ZERO_MAC,
     AnyResource,
     FdbEntry,
@@ -55,7 +56,9 @@ def overlay(numbers: Sequence[int] = (11, 12)) -> list[AnyResource]:
         SourceProfile(V4),
         SourceProfile(V6),
         IpTunnel("isti1", LOCAL, ip_address("192.0.2.77")),
+        SourceAddress(ip_interface("10.200.0.254/32"), ANYWHERE),
         PolicyRoute(LOCAL, ip_network("10.247.0.0/24"), "isti1"),
+        PolicyRoute(ip_address("10.200.0.254"), ip_network("10.248.0.0/24"), "isti1"),
     ]
     return [*base, *(one for number in numbers for one in node(number))]
 

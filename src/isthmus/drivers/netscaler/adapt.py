@@ -13,8 +13,8 @@ import msgspec
 from isthmus.drivers.base import Adapted
 from isthmus.drivers.netscaler.names import NAME_MAX, Names
 from isthmus.drivers.netscaler.read_places import tunnel_spelled
-from isthmus.drivers.netscaler.read_services import ANYWHERE
 from isthmus.model.resources import (
+    ANYWHERE,
     AnyResource,
     FdbEntry,
     HealthCheck,

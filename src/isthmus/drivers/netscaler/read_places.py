@@ -16,7 +16,7 @@ from isthmus.drivers.netscaler.nitro import Row
 from isthmus.drivers.netscaler.objects import Obj, read
 from isthmus.drivers.netscaler.settling import settle
 from isthmus.drivers.netscaler.sight import Place, Places, Sight, interface
-from isthmus.model.resources import IPAddress, IPInterface, IpTunnel, SourceAddress, Tunnel
+from isthmus.model.resources import ANYWHERE, IPAddress, IPInterface, IpTunnel, SourceAddress, Tunnel
 
 __all__ = ["Bound", "bound_addresses", "places", "read_ip_tunnels", "read_sources", "read_tunnels", "tunnel_spelled"]
 
@@ -120,6 +120,8 @@ def _read_source(sight: Sight, intents: Intents, names: Names, obj: Obj, bound: 
         for identity in (f"source {own.ip}", f"vip {own.ip}"):
             sight.add_foreign(identity, f"{obj.kind} {own} {obj.get('type')}", obj, *bindings)
         return
+    if not bindings and intents.sources.get(own.ip, (own, ""))[1] == ANYWHERE:
+        links = [ANYWHERE]  # it serves IP tunnels, which nothing is bound to
     candidate = SourceAddress(own, links[0]) if len(links) == 1 else None
     settle(
         sight,

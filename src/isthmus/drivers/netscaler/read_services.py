@@ -20,6 +20,7 @@ from isthmus.drivers.netscaler.shapes import METHODS, vip_object
 from isthmus.drivers.netscaler.sight import Sight
 from isthmus.errors import DeviceError
 from isthmus.model.resources import (
+    ANYWHERE,
     Algorithm,
     IPAddress,
     Member,
@@ -28,10 +29,7 @@ from isthmus.model.resources import (
     endpoint_text,
 )
 
-__all__ = ["ANYWHERE", "SERVICE_KINDS", "read_servers", "read_vips"]
-
-ANYWHERE = "*"
-"""The link of a VIP: a NetScaler answers for it wherever it is asked."""
+__all__ = ["SERVICE_KINDS", "read_servers", "read_vips"]
 
 SERVICE_KINDS = (
     "servicegroup",

@@ -9,6 +9,7 @@ from isthmus.drivers.netscaler.canon import mask_of, prefix_range
 from isthmus.drivers.netscaler.names import Names
 from isthmus.drivers.netscaler.objects import Obj, make
 from isthmus.model.resources import (
+    ANYWHERE,
     AnyResource,
     FdbEntry,
     IpTunnel,
@@ -51,7 +52,7 @@ def objects_of(resource: AnyResource, names: Names, vni_of: Callable[[str], int 
         case IpTunnel(name=name, local=local, remote=remote):
             return (make("iptunnel", name=names.ip_tunnel(name), local=local, remote=remote),)
         case SourceAddress(link=link):
-            return _source(resource, vxlan(link))
+            return _source(resource, vxlan(link)) if link != ANYWHERE else _source(resource, 0)[:1]
         case FdbEntry(tunnel=link, mac=mac, destination=vtep):
             return (make("bridgetable", mac=mac, vxlan=vxlan(link), vtep=vtep),)
         case Neighbor(link=link, address=address, mac=mac, vtep=vtep):
