@@ -4,6 +4,7 @@ python -m faults SEED                               tell the plan of chance that
 python -m faults SEED --path P --steps N --faults "65:lost,kube.list nodes#1:empty"   tell that very plan
 python -m faults run COUNT [--first N] [--jobs N]   play plans of chance
 python -m faults every [--path P] [--jobs N]        play every single fault at every point of one life
+python -m faults blocks [--jobs N]                  play every single fault where Calico's blocks are read
 python -m faults catch COUNT --mutant NAME          play until the bug that was made on purpose is found
 
 python -m faults outage                             have a NetScaler answer 503 for ten minutes, and count what it is asked
@@ -27,8 +28,8 @@ from collections.abc import Iterable, Iterator
 
 from faults import mutants
 from faults.outage import outage
-from faults.outside import DEVICES, PATHS
-from faults.plans import OPEN, of_chance, systematic
+from faults.outside import BLOCKS, DEVICES, PATHS
+from faults.plans import OPEN, about_blocks, of_chance, systematic
 from faults.play import Plan, Verdict, play
 from faults.seam import Fault
 
@@ -40,11 +41,11 @@ def main() -> int:
             sys.executable, [sys.executable, "-m", "faults", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"}
         )
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__.partition("\n")[0])
-    parser.add_argument("what", help="a seed, run, every, or catch")
+    parser.add_argument("what", help="a seed, run, every, blocks, or catch")
     parser.add_argument("count", nargs="?", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--path", choices=sorted({path for paths in PATHS.values() for path in paths}))
+    parser.add_argument("--path", choices=sorted({BLOCKS, *(path for paths in PATHS.values() for path in paths)}))
     parser.add_argument("--device", choices=DEVICES, default="memory", help="what stands at the edge")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--rivals", action="store_true", help="let two controllers contend for the Lease")
@@ -67,6 +68,9 @@ def main() -> int:
         found = [outage(options.first, after) for after in (None, 5)]
         print(json.dumps([dataclasses.asdict(one) for one in found]))
         return 1 if any(one.wrongs for one in found) else 0
+    if options.what == "blocks":
+        plans = list(about_blocks())
+        return _many(plans, len(plans), options)
     if options.what == "every":
         plans = [
             plan

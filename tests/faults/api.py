@@ -30,6 +30,11 @@ KINDS = {
     "leases": ("coordination.k8s.io/v1", "Lease"),
     "events": ("events.k8s.io/v1", "Event"),
 }
+CALICO = {
+    "daemonsets": ("apps/v1", "DaemonSet"),
+    "ipamblocks": ("crd.projectcalico.org/v1", "IPAMBlock"),
+}
+"""What there is besides in a cluster whose pods are in Calico's blocks."""
 
 
 class Refusal(Exception):
@@ -55,7 +60,11 @@ class Stored(msgspec.Struct, frozen=True):
 class Api:
     """One cluster's API server and its store."""
 
-    def __init__(self, now: Callable[[], str], *, streams: bool = True, page: int = 500) -> None:
+    def __init__(
+        self, now: Callable[[], str], *, streams: bool = True, page: int = 500, calico: bool = False
+    ) -> None:
+        self.kinds = KINDS | CALICO if calico else KINDS
+        self.groups = {api_version.partition("/")[0] for api_version, _ in CALICO.values()} if calico else set[str]()
         self.version = 100
         self.floor = 0
         self.streams = streams
@@ -63,7 +72,7 @@ class Api:
         self.writes = 0
         self.uids = 0
         self.now = now
-        self.objects: dict[str, Objects] = {kind: {} for kind in KINDS}
+        self.objects: dict[str, Objects] = {kind: {} for kind in self.kinds}
         self.past: dict[int, dict[str, Objects]] = {}
         self.log: list[tuple[int, str, str, bytes]] = []
         self.changed: list[asyncio.Event] = []
@@ -81,7 +90,7 @@ class Api:
 
     def put(self, kind: str, obj: Json) -> Json:
         """Store an object as it is and tell the watches; one that says what it said is no change."""
-        api_version, word = KINDS[kind]
+        api_version, word = self.kinds[kind]
         meta = dict(obj["metadata"])
         key = (meta.get("namespace", ""), meta["name"])
         before = self.get(kind, key[1], key[0])
@@ -152,6 +161,17 @@ class Api:
         if start + size < len(found):
             meta["continue"] = f"{shown}:{start + size}"
         return {"metadata": meta, "items": [msgspec.Raw(one.raw) for one in found[start : start + size]]}
+
+    def discover(self, group: str) -> Json:
+        """Return the document of an API group, and of its only version."""
+        found = [
+            {"name": kind, "kind": word, "namespaced": False}
+            for kind, (api_version, word) in self.kinds.items()
+            if api_version.startswith(f"{group}/")
+        ]
+        if not found:
+            raise Refusal(404, "NotFound")
+        return {"preferredVersion": {"version": "v1"}, "resources": found}
 
     def create(self, kind: str, obj: Json, namespace: str) -> Json:
         """Create an object; 409 where it exists."""

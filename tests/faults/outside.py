@@ -31,6 +31,14 @@ CLASS = "isthmus.dev/load-balancer"
 DEVICES = ("memory", "netscaler")
 PATHS = {"memory": ("direct", "flannel", "overlay", "auto"), "netscaler": ("direct", "flannel", "overlay", "policy")}
 """The paths by the kind of device; ``policy`` is the overlay with policy routes."""
+BLOCKS = "blocks"
+"""A path more, for whoever asks for it: direct, in a cluster whose pods are in Calico's blocks, which move."""
+CALICO: Json = {
+    "metadata": {"name": "calico-node", "namespace": "kube-system"},
+    "spec": {
+        "template": {"spec": {"initContainers": [{"name": "install-cni"}], "containers": [{"name": "calico-node"}]}}
+    },
+}
 FACTS = DeviceFacts(
     (
         Interface("lo", mtu=65536, addresses=(ip_interface("127.0.0.1/8"),)),
@@ -38,6 +46,8 @@ FACTS = DeviceFacts(
     )
 )
 FLANNEL = "flannel.alpha.coreos.com/"
+_FIRST = 3
+"""How many nodes there are from the start."""
 
 
 def stamp() -> str:
@@ -54,7 +64,7 @@ class Outside:
         self.path = path
         self.source = source
         self.tell = tell
-        self.api = Api(stamp, streams=source.random() < 0.7, page=source.choice((2, 500)))
+        self.api = Api(stamp, streams=source.random() < 0.7, page=source.choice((2, 500)), calico=path == BLOCKS)
         self.files = Files()
         self.connection = fresh()
         self.edge: Edge = (
@@ -71,7 +81,7 @@ class Outside:
         self.history.note(CLOCK.monotonic(), memory=memory)
 
     def _configure(self) -> None:
-        path = "overlay" if self.path == "policy" else self.path
+        path = {"policy": "overlay", BLOCKS: "direct"}.get(self.path, self.path)
         spec: Json = {"cluster": CLUSTER, "devices": [DEVICE], "path": path, "nodeGracePeriod": "5s"}
         if path == "overlay":
             spec["overlay"] = {"networks": ["172.31.0.0/24"]}
@@ -99,6 +109,10 @@ class Outside:
                 f"{FLANNEL}backend-data": f'{{"VNI":1,"VtepMAC":"02:f1:00:00:{mac:02x}:{number:02x}"}}',
             }
         cidr = f"10.244.{block or number}.0/24"
+        if self.path == BLOCKS:
+            cidr = f"10.9.{number}.0/24"  # what Kubernetes assigned, where no pod is
+            if (block or number) not in self._blocks():
+                self.block(block or number, number)
         condition = {"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": stamp()}
         address = {"type": "InternalIP", "address": f"192.0.2.{100 + number}"}
         self.api.put(
@@ -109,6 +123,15 @@ class Outside:
                 "status": {"addresses": [address], "conditions": [condition]},
             },
         )
+
+    def block(self, block: int, owner: int | None, lent: int | None = None) -> None:
+        """Put a block of pods' addresses: whose it is, and which node has one address of it besides."""
+        spec: Json = {"cidr": f"10.244.{block}.0/26", "allocations": [None] * 64, "attributes": []}
+        if owner is not None:
+            spec["affinity"] = f"host:n{owner}"
+        if lent is not None:
+            spec["allocations"][20], spec["attributes"] = 0, [{"secondary": {"node": f"n{lent}"}}]
+        self.api.put("ipamblocks", {"metadata": {"name": f"10-244-{block}-0-26"}, "spec": spec})
 
     def service(self, name: str, *ports: int, type: str = "LoadBalancer") -> None:
         """Put a Service; its status stays."""
@@ -147,7 +170,9 @@ class Outside:
 
     def populate(self) -> None:
         """Make the world as it is before anybody looks."""
-        for number in range(1, 4):
+        if self.path == BLOCKS:
+            self.api.put("daemonsets", CALICO)
+        for number in range(1, _FIRST + 1):
             self.node(number)
         for name in ("web", "api"):
             self.service(name)
@@ -176,6 +201,8 @@ class Outside:
             (1, self._compact),
             (1, self._replace_node),
         ]
+        if self.path == BLOCKS:
+            deeds += [(8, self._move_block), (3, self._lend), (2, self._free_block)]
         weights = [weight for weight, _ in deeds]
         for _ in range(steps):
             await asyncio.sleep(self.source.choice((0.01, 0.3, 1.0, 3.0, 8.0)))
@@ -254,6 +281,24 @@ class Outside:
         identity = f"route 10.244.{number}.0/24"
         if not self.edge.holds(identity):
             self.edge.plant(identity)
+
+    def _blocks(self) -> list[int]:
+        return sorted(int(name.split("-")[2]) for _, name in self.api.objects["ipamblocks"])
+
+    def _known(self) -> list[int]:
+        # A block of a node that we have not heard of yet is nobody's, and its route goes before it comes back.
+        return [number for number in self.nodes() if number <= _FIRST] or self.nodes()
+
+    async def _move_block(self) -> None:
+        self.block(self.source.choice(self._blocks()), self.source.choice(self._known()))
+
+    async def _lend(self) -> None:
+        owner, borrower = self.source.choice(self._known()), self.source.choice(self._known())
+        self.block(self.source.choice(self._blocks()), owner, borrower)
+
+    async def _free_block(self) -> None:
+        if len(self._blocks()) > 1:
+            self.api.delete("ipamblocks", f"10-244-{self.source.choice(self._blocks())}-0-26")
 
     async def _compact(self) -> None:
         self.api.compact()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from faults.outside import PATHS
+from faults.outside import BLOCKS, PATHS
 from faults.play import Plan, play
 from faults.seam import PAUSES, Fault
 
@@ -88,3 +88,12 @@ def systematic(path: str, device: str = "memory", seed: int = CANONICAL, steps: 
     for number, (_, offered) in enumerate(calm.points):
         for kind in offered:
             yield Plan(seed, path, (Fault(number, kind),), steps, device=device)
+
+
+def about_blocks(seed: int = CANONICAL, steps: int = 6) -> Iterator[Plan]:
+    """Yield one plan for each failure at each point at which a cluster with Calico is asked where its pods are."""
+    calm = play(Plan(seed, BLOCKS, (), steps), record=True)
+    assert calm.good, f"without any fault: {calm.wrongs}"
+    for number, (name, offered) in enumerate(calm.points):
+        for kind in offered if any(word in name for word in ("ipamblocks", "daemonsets", "discover")) else ():
+            yield Plan(seed, BLOCKS, (Fault(number, kind),), steps)

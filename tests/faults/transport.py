@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from faults.api import KINDS, Api, Json, Refusal
+from faults.api import Api, Json, Refusal
 from faults.seam import ANYWHERE, PAUSE, PROCESS, Seam
 from isthmus.errors import KubeError, KubeExpired, KubeUnreachable
 from isthmus.kube.client import KubeClient
@@ -60,7 +60,7 @@ class SimTransport:
     async def send(self, ask: Ask, *, timeout: float | None = None) -> bytes:
         """Return the body of the answer; a KubeError for every answer but success."""
         place = _Place(ask)
-        if place.unknown:
+        if self._unknown(place):
             # No CNI shows itself here. That is said at once and is no point of a plan: what a plan strikes stays as it was.
             raise refusal(ask.what, 404, _status(404, "NotFound"), retry_after=None, secret=None)
 
@@ -108,6 +108,13 @@ class SimTransport:
             raise
         return found
 
+    def _unknown(self, place: _Place) -> bool:
+        """Say whether it is about something that no cluster of this kind ever has."""
+        if (place.kind, place.namespace) == ("configmaps", "kube-system") and place.name in _NOT_THERE:
+            return True
+        served = place.kind in self.api.kinds if place.kind else place.group in self.api.groups
+        return place.word != "version" and not served
+
     def _answered(self, ask: Ask, act: Callable[[], object]) -> object:
         try:
             return act()
@@ -125,6 +132,8 @@ class SimTransport:
         api, body = self.api, msgspec.json.decode(ask.body) if ask.body else {}
         if place.word == "version":
             return {"gitVersion": "v1.32.3"}
+        if not place.kind:
+            return api.discover(place.group)
         match ask.method:
             case "GET" if place.name:
                 found = api.get(place.kind, place.name, place.namespace)
@@ -311,15 +320,12 @@ class _Place:
         parts = ask.url.path.strip("/").split("/")
         self.word, self.kind, self.name, self.namespace = parts[0], "", "", ""
         rest = parts[2:] if parts[0] == "api" else parts[3:]
+        self.group = parts[1] if parts[0] == "apis" else ""
         if len(rest) >= 3 and rest[0] == "namespaces":
             self.namespace, rest = rest[1], rest[2:]
         if rest:
             self.kind = rest[0]
             self.name = rest[1] if len(rest) > 1 else ""
-        self.unknown = self.word != "version" and (self.kind not in KINDS or self._nobodys())
-
-    def _nobodys(self) -> bool:
-        return (self.kind, self.namespace) == ("configmaps", "kube-system") and self.name in _NOT_THERE
 
 
 def _line(type: str, raw: bytes) -> bytes:

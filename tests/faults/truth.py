@@ -20,12 +20,16 @@ import msgspec
 from faults.api import Api, Objects
 from faults.disk import Files
 from isthmus.app.memory import addresses_of, choice_of, claimed
+from isthmus.core.homes import HOMES
 from isthmus.core.planner import DevicePlanner
 from isthmus.core.world import World
 from isthmus.drivers.memory import MemoryDriver
 from isthmus.kube.parse import NAMESPACE, NODE, SERVICE, SLICE
+from isthmus.kube.published import daemon_set
+from isthmus.kube.published_calico import calico_block
 from isthmus.model.facts import DeviceFacts
 from isthmus.model.kinds import AddressPool, ClusterLink, EdgeDevice, KubeCluster, VirtualIP
+from isthmus.model.published import Published
 from isthmus.model.resources import AnyResource
 from isthmus.registry import tables
 
@@ -137,6 +141,13 @@ def _world(moment: Moment) -> World:
                     _FACTS.clear()
                 found = _FACTS[stored.raw] = projection.facts(msgspec.json.decode(stored.raw, type=projection.wire))
             world.put(CLUSTER, plural, key, found)
+    if "ipamblocks" in moment.objects:
+        for (_, name), stored in moment.objects["ipamblocks"].items():
+            world.put_home(CLUSTER, "ipamblocks", name, calico_block(stored.read()))
+        for kind in HOMES:
+            world.put_home_state(CLUSTER, kind, "read" if kind == "ipamblocks" else "absent")
+        daemon_sets = tuple(daemon_set(stored.read()) for stored in moment.objects["daemonsets"].values())
+        world.put_published(CLUSTER, Published(daemon_sets=daemon_sets))
     return world
 
 
