@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
@@ -34,12 +34,15 @@ class Yard:
 
     device: Appliance
     endpoint: Endpoint
+    drivers: list[NetScalerDriver] = field(default_factory=list)
 
     def driver(self, *, epoch: int = 1, interval: float = 0.2, sleep: Any = None, **more: Any) -> NetScalerDriver:
         """Return a driver, not yet open; ``more`` is what a user writes besides."""
         said = options(self.endpoint.url, **{"tunnelMac": "02:00:00:00:70:01", **more})
         timing = {} if sleep is None else {"sleep": sleep}
-        return NetScalerDriver("adc1", said, Given(), lambda: epoch, interval=interval, **timing)
+        made = NetScalerDriver("adc1", said, Given(), lambda: epoch, interval=interval, **timing)
+        self.drivers.append(made)
+        return made
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
         """Return what the device holds of a kind."""
@@ -54,7 +57,13 @@ async def open_yard(**more: Any) -> AsyncIterator[Yard]:
     device.write("POST", "nsip6", {"nsip6": {"ipv6address": "2001:db8::1/64", "type": "SNIP"}})
     device.write("POST", "nsfeature", {"nsfeature": {"feature": ["LB"]}}, "action=enable")
     async with serving(device) as endpoint:
-        yield Yard(device, endpoint)
+        yard = Yard(device, endpoint)
+        try:
+            yield yard
+        finally:
+            device.faults.clear()
+            for driver in yard.drivers:
+                await driver.close()
 
 
 @dataclass

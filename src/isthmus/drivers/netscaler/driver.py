@@ -177,6 +177,7 @@ class NetScalerDriver:
             if not self._looked:
                 await self._look(None)
             self._fence.check()
+            await self._fence.enter(self.nitro)
             writer = Writer(
                 self.nitro,
                 self._names,

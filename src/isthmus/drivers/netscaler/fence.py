@@ -41,6 +41,8 @@ class Fence:
         self._timeout = timeout
         self._sleep = sleep
         self._own: Writer | None = None
+        self._session: object = None
+        self._entering = False
         self._log = get_logger("drivers").bind(device=device)
 
     def check(self) -> None:
@@ -52,38 +54,57 @@ class Fence:
             )
 
     async def enter(self, nitro: Nitro) -> None:
-        """Take the right to write in the present session; raise ``DeviceFenced`` where somebody newer has it."""
+        """Take the right to write in the present session, once; raise ``DeviceFenced`` where somebody newer has it."""
+        if self._entering or (self._own is not None and self._session == nitro.session):
+            return
+        self._entering = True
+        try:
+            await self._enter(nitro)
+            self._session = nitro.session
+        finally:
+            self._entering = False
+
+    async def _enter(self, nitro: Nitro) -> None:
         epoch = self._epoch()
-        await self._ledger.read()
-        writers = self._ledger.writers
-        newer = next((writer for writer in writers if writer.epoch > epoch), None)
-        superseded = self._own is not None and self._own.epoch == epoch and self._own not in writers and writers
-        if newer is not None or superseded:
-            writer = newer or writers[0]
-            raise DeviceFenced(
-                f"{self._device}: a controller with epoch {writer.epoch} writes here since {writer.since}, ours is {epoch}; "
-                f"if none runs any more, unbind its line from the pattern set ({writer.line})",
-                epoch=writer.epoch,
-            )
-        rows = await nitro.get("systemsession")
-        alive = {(text_of(row, "sid"), _since(row)) for row in rows}
-        mine = next(
-            ((text_of(row, "sid"), _since(row)) for row in rows if text_of(row, "currentconn") == "YES"), ("0", "-")
-        )
-        old = [writer for writer in writers if (writer.sid, writer.since) != mine]
-        killed = [writer for writer in old if (writer.sid, writer.since) in alive]
-        if killed:
-            sids: list[Row] = [{"sid": int(writer.sid)} for writer in killed if writer.sid.isdecimal()]
+        while True:
+            await self._ledger.read()
+            self._refuse_newer(epoch)
+            writers = self._ledger.writers
+            rows = await nitro.get("systemsession")
+            alive = {(text_of(row, "sid"), _since(row)) for row in rows}
+            current = next((row for row in rows if text_of(row, "currentconn") == "YES"), None)
+            own = Writer(epoch, *(("0", "-") if current is None else (text_of(current, "sid"), _since(current))))
+            old = [
+                one
+                for one in writers
+                if (one.sid, one.since) in alive and (one.sid, one.since) != (own.sid, own.since)
+            ]
+            sids: list[Row] = [{"sid": int(one.sid)} for one in old if one.sid.isdecimal()]
+            if not sids:
+                break
             await nitro.act("systemsession", "kill", sids)
-            if any(writer != self._own for writer in killed):
-                self._log.info("older writer ended", sessions=len(killed), epoch=epoch)
-                await self._sleep(self._timeout)
-        own = Writer(epoch, *mine)
+            if all(one == self._own for one in old):
+                break
+            self._log.info("older writer ended", sessions=len(sids), epoch=epoch)
+            await self._sleep(self._timeout)
+            # Somebody newer may have come while we waited: look again.
         failed = await self._ledger.add([own.line])
         if failed:
             raise DeviceFenced(f"{self._device}: {failed[own.line]}", epoch=epoch)
         await self._ledger.remove(writer.line for writer in writers if writer != own)
         self._own = own
+
+    def _refuse_newer(self, epoch: int) -> None:
+        """Raise ``DeviceFenced`` where the ledger names a newer writer, or one as new that has taken our place."""
+        writers = self._ledger.writers
+        own = self._own
+        superseded = own is not None and own.epoch == epoch and own not in writers and bool(writers)
+        if writers and (writers[0].epoch > epoch or superseded):
+            raise DeviceFenced(
+                f"{self._device}: a controller with epoch {writers[0].epoch} writes here since {writers[0].since}, "
+                f"ours is {epoch}; if none runs any more, unbind its line from the pattern set ({writers[0].line})",
+                epoch=writers[0].epoch,
+            )
 
 
 def _since(row: Row) -> str:
