@@ -342,3 +342,19 @@ def test_who_sees_the_marker_sees_all(steps: list[tuple[str, int, int]], lost: s
                 assert data[f"Interface-{address}"] == document[address]["overlay"][0].split("/")[0]
     final = {key for one in rig.maps.now.values() for key in one.get("data", {}) if key.startswith("Node-")}
     assert final == {f"Node-{node.addresses[0]}" for node in rig.yard.world.view(CLUSTER).nodes.values()}
+
+
+async def test_ip_in_ip_has_no_macs() -> None:
+    """An overlay of IP in IP is exported as such; nodes have no MAC in it."""
+    yard = Yard()
+    spec = yard.world.links[LINK].document()["spec"]
+    yard.link({**spec, "overlay": {**spec["overlay"], "encapsulation": "ipip"}})
+    yard.node(1)
+    rig = Rig(yard)
+    await rig.look()
+    data = rig.maps.data()
+    assert data["Type"] == "IPIP"
+    assert data["Node-192.0.2.2"] == "192.0.2.2"
+    assert not [key for key in data if key.startswith("Mac-")]
+    document = json.loads(data["overlay.json"])
+    assert (document["type"], document["nodes"][0]["mac"], document["mtu"]) == ("IPIP", None, 1480)

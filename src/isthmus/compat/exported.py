@@ -115,7 +115,7 @@ def overlay_of(grounds: Sequence[Ground], cni: str = "") -> Overlay | None:
     key = attachment.annotation(grounds[0].link_name)
     found = [_node(node, key, endpoints[0].vtep.version) for node in grounds[0].nodes()]
     return Overlay(
-        type=getattr(spec, "encapsulation", "vxlan").upper(),
+        type=spec.encapsulation.upper(),
         vni=spec.vni,
         port=spec.port,
         mtu=min(tunnel.mtu for _, tunnel in ends),
@@ -138,7 +138,9 @@ def _node(facts: NodeFacts, key: str, version: int) -> Node | None:
     id = facts.labels.get("NodeID", "").removeprefix("Node-") or facts.name
     if len(f"Host-{id}") > _LONGEST_KEY:
         id = facts.uid or id[: _LONGEST_KEY - len("Host-")]
-    return Node(facts.name, id, facts.addresses, vtep, attached.addresses, attached.mac, facts.pod_cidrs)
+    # IP in IP has no Ethernet inside, so no MAC either.
+    mac = attached.mac if attached.encapsulation == "vxlan" else ""
+    return Node(facts.name, id, facts.addresses, vtep, attached.addresses, mac, facts.pod_cidrs)
 
 
 # --- into ConfigMaps --------------------------------------------------------------------------------------------
@@ -247,7 +249,7 @@ def _keys(node: Node) -> dict[str, str]:
     return {
         f"Host-{node.id}": str(address),
         f"Interface-{address}": str(inside.ip),
-        f"Mac-{address}": node.mac,
+        **({f"Mac-{address}": node.mac} if node.mac else {}),
         f"CNI-{address}": ",".join(str(cidr) for cidr in node.pod_cidrs if cidr.version == 4),
         f"Node-{address}": str(address),
     }
@@ -259,7 +261,7 @@ def _told(node: Node) -> dict[str, Any]:
         "addresses": [str(address) for address in node.addresses],
         "vtep": str(node.vtep),
         "overlay": [str(interface) for interface in node.interfaces],
-        "mac": node.mac,
+        "mac": node.mac or None,
         "podCIDRs": [str(cidr) for cidr in node.pod_cidrs],
     }
 

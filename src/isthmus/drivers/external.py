@@ -31,7 +31,7 @@ class ExternalDevice:
         addresses = tuple(ip_interface(f"{end}/{end.max_prefixlen}") for end in ends)
         self._facts = DeviceFacts(
             (Interface("external", mtu=mtu, addresses=addresses),),
-            DeviceTraits(clamps=False, tunnel_mac=mac or ZERO_MAC),
+            DeviceTraits(clamps=False, policy_routes=True, tunnel_mac=mac or ZERO_MAC),
         )
         self._said: dict[str, AnyResource] = {}
 
