@@ -114,7 +114,8 @@ def _standing(kind: str, row: Row, running: Running) -> Objects:
         case "iptunnel":
             return {(kind, str(row["local"]), str(row["remote"])): (str(row["protocol"]),)}
         case "nsip":
-            off = () if row.get("state") == "ENABLED" else ("DISABLED",)
+            off = ["DISABLED"] if row.get("state") != "ENABLED" else []
+            off += ["asked for by nobody"] if row.get("arp") == "DISABLED" else []
             return {(kind, str(row["ipaddress"])): (str(row["type"]), str(row["netmask"]), *off)}
         case "bridgetable":
             return {(kind, str(row["mac"]), str(row["vxlan"]), str(row["vtep"])): ()}
