@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from faults.objects import Objects, lines, pieces, standing, wanted
 from faults.seam import PROCESS, Process
 from faults.virtual import CLOCK
-from isthmus.lab.nitro import Appliance, appliance, config
+from isthmus.lab.nitro import Appliance, appliance, config, sessions
 from isthmus.lab.nitro.answers import Answer, Refusal
 from isthmus.lab.nitro.kinds import Key, Row
 from isthmus.lab.nitro.queries import Request
@@ -78,6 +78,7 @@ _MEDDLED = (
 def install() -> None:
     """Put the appliance's dates on the plan's clock; for the rest of this process's life."""
     config.stamp = appliance.stamp = _stamp  # type: ignore[assignment]
+    sessions.datetime = _Dates  # type: ignore[attr-defined,assignment]
 
 
 class NetScaler:
@@ -294,6 +295,15 @@ def _short(body: Any) -> str:
     return text if len(text) < 200 else text[:200] + "…"
 
 
+class _Dates:
+    """As much of ``datetime`` as sessions need."""
+
+    @staticmethod
+    def now(zone: tzinfo) -> datetime:
+        """Return the time by the device's clock, which is right."""
+        return datetime.fromtimestamp(CLOCK.wall() - CLOCK.skew, zone)
+
+
 def _stamp() -> str:
-    """Return the time as the device tells it: its clock is right."""
-    return datetime.fromtimestamp(CLOCK.wall() - CLOCK.skew, UTC).strftime("%a %b %e %H:%M:%S %Y")
+    """Return the time as the device tells it."""
+    return _Dates.now(UTC).strftime("%a %b %e %H:%M:%S %Y")

@@ -72,7 +72,13 @@ class _Run(Run):
 
 def outage(seed: int, after: int | None) -> Outage:
     """Play it; with ``after`` every 503 says when to come back, in seconds."""
-    run = _Run(Plan(seed, "overlay", (), device="netscaler"), lambda line: None)
-    run.after = after
-    played(run)
-    return run.outcome
+    runs: list[_Run] = []
+
+    def make() -> _Run:
+        run = _Run(Plan(seed, "overlay", (), device="netscaler"), lambda line: None)
+        run.after = after
+        runs.append(run)
+        return run
+
+    played(seed, make)
+    return runs[0].outcome

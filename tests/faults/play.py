@@ -89,21 +89,20 @@ class Verdict:
 
 def play(plan: Plan, tell: Callable[[str], None] = lambda line: None, *, record: bool = False) -> Verdict:
     """Play ``plan`` and return how it went; ``tell`` gets the story line by line."""
-    CLOCK.loop = None  # what is made now starts at the beginning of time
-    return played(Run(plan, tell, record=record))
+    return played(plan.seed, lambda: Run(plan, tell, record=record))
 
 
-def played(run: Run) -> Verdict:
-    """Play ``run`` to its end, on time of its own."""
+def played(seed: int, make: Callable[[], Run]) -> Verdict:
+    """Play what ``make`` returns to its end, on time of its own."""
     virtual.install()
     netscaler.install()
-    random.seed(run.plan.seed)
+    random.seed(seed)
     with asyncio.Runner(loop_factory=virtual.PlanLoop) as runner:
         loop = runner.get_loop()
         CLOCK.loop, CLOCK.skew = loop, 0.0
         loop.set_task_factory(factory)
         loop.set_exception_handler(lambda _, context: None)
-        return runner.run(run.run())
+        return runner.run(make().run())
 
 
 class Run:
