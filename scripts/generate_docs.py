@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import yaml
-from reference import code, commands, environment, failures, figures, kinds, marks, spoken
+from reference import code, commands, environment, failures, figures, kinds, marks, rights, spoken
 
 from isthmus.model.schema import crds
 
@@ -29,6 +29,7 @@ PAGES = {
     "errors.md": code.errors_page,
     "resources.md": code.resources_page,
     "failures.md": failures.page,
+    "rights.md": rights.rights_page,
 }
 NOTE = "<!-- Made from the code by `make docs`; edit the code, not this page. -->\n\n"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -66,20 +67,23 @@ def require_kubectl() -> str:
     return found
 
 
-@cache
-def text(overlay: str) -> str:
-    """Return what an overlay renders to."""
-    folder = DEPLOY / "overlays" / overlay
+def render(folder: Path) -> list[Json]:
+    """Return what ``kubectl kustomize`` makes of a folder; anything that it complains of fails the test."""
     done = subprocess.run(
         [require_kubectl(), "kustomize", str(folder)], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    return done.stdout
+    return [one for one in yaml.safe_load_all(done.stdout) if one is not None]
+
+
+@cache
+def _rendered(overlay: str) -> list[Json]:
+    return render(DEPLOY / "overlays" / overlay)
 
 
 def rendered(overlay: str) -> list[Json]:
     """Return the objects of an overlay, fresh ones each time."""
-    return [one for one in yaml.safe_load_all(text(overlay)) if one is not None]
+    return deepcopy(_rendered(overlay))
 
 
 def pod_of(workload: Json) -> Json:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from deploy.manifests import DEPLOY, OVERLAYS, PARTS, rendered
+from deploy.manifests import DEPLOY, OVERLAYS, PARTS, ROOT, WORKLOADS, only, pod_of, render, rendered
 from deploy.policy import RULES, broken, named
+from isthmus import __version__
 
 SEEDED = yaml.safe_load(Path(__file__).with_name("seeded.yaml").read_text("utf-8"))
 
@@ -48,3 +51,18 @@ def test_every_part_is_handed_out() -> None:
         for name in (*said.get("resources", ()), *said.get("components", ())):
             used.add(str((DEPLOY / "overlays" / overlay / name).resolve().relative_to(DEPLOY)))
     assert set(PARTS) - used == {"components/share-devices", "components/encapsulation-ipip"}
+
+
+def test_an_overlay_of_ones_own(tmp_path: Path) -> None:
+    """The kustomization that the guide shows renders on top of ours, and changes what it says."""
+    guide = (ROOT / "docs" / "how-to" / "install-in-a-cluster.md").read_text("utf-8")
+    (shown,) = re.findall(r"```yaml\n(apiVersion: kustomize.*?)```", guide, re.DOTALL)
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "kustomization.yaml").write_text(shown)
+    shutil.copytree(DEPLOY, own / "isthmus" / "deploy")
+    objects = render(own)
+    assert broken(objects) == {}
+    assert only(objects, "Role", "isthmus-device-credentials")["rules"][0]["resourceNames"] == ["adc1", "adc2"]
+    images = {pod_of(one)["containers"][0]["image"] for one in objects if one["kind"] in WORKLOADS}
+    assert images == {f"registry.example.org/isthmus:{__version__}"}
