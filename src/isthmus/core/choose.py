@@ -166,6 +166,7 @@ def _bgp(ground: Ground) -> str | None:
 
 
 def _overlay(ground: Ground) -> str | None:
-    if ground.link.spec.overlay is None:
+    overlay = ground.link.spec.overlay
+    if overlay is None:
         return "the link has no spec.overlay.networks"
-    return refused_port(ground)
+    return refused_port(ground) if overlay.encapsulation == "vxlan" else None
