@@ -25,15 +25,19 @@ from isthmus.drivers.netscaler.nitro.wire import NotSent, Request
 from isthmus.errors import DeviceError, DeviceUnreachable
 from isthmus.metrics import NITRO_LOGINS
 
-__all__ = ["SESSION_TIMEOUT", "Session"]
+__all__ = ["RESTRICTED_TIMEOUT", "SESSION_TIMEOUT", "Session"]
 
-SESSION_TIMEOUT = 900
-"""Seconds of silence after which the device ends a session by itself: what a crash leaves is gone in a quarter of an hour."""
+SESSION_TIMEOUT = 60
+"""Seconds of silence after which the device ends a session by itself. A process that is killed every few seconds leaves so
+few behind; one that lives is never silent for so long, since it looks every few seconds whether something has moved."""
+RESTRICTED_TIMEOUT = 900
+"""What a device takes that does not let sessions end so soon (``restrictedtimeout``: 300 s at least, 900 by default)."""
 _FIRST_PAUSE = 30.0
 _LONGEST_PAUSE = 480.0
 _LOOK_AGAIN = 5.0
 """Seconds after which asking again makes sense while a password is wrong: a look at its file, no login."""
 _FULL_PAUSE = 30.0
+_BAD_VALUE = frozenset({278, 1097, 1108, 1109})
 _COOKIES = ("NITRO_AUTH_TOKEN", "sessionid")
 
 
@@ -63,6 +67,7 @@ class Session:
         self._clock = clock
         self._limit = limit
         self._lock = asyncio.Lock()
+        self._timeout = SESSION_TIMEOUT
         self._token = ""
         self._known: frozenset[str] = frozenset()
         self._salt = secrets.token_bytes(16)
@@ -124,6 +129,10 @@ class Session:
         try:
             answer = await self._ask(credential)
             body = read_body(answer, f"{self._place}: login", self._known)
+            if body.error is not None and body.error.code in _BAD_VALUE and self._timeout != RESTRICTED_TIMEOUT:
+                self._timeout = RESTRICTED_TIMEOUT
+                answer = await self._ask(credential)
+                body = read_body(answer, f"{self._place}: login", self._known)
             if body.error is not None:
                 raise self._explained(body.error, answer.status)
             token = _token(body.content.get("sessionid"), answer.cookies)
@@ -168,7 +177,7 @@ class Session:
         return credential
 
     async def _ask(self, credential: Credential) -> Answer:
-        words = {"username": credential.username, "password": credential.password, "timeout": SESSION_TIMEOUT}
+        words = {"username": credential.username, "password": credential.password, "timeout": self._timeout}
         body = json.dumps({"login": words}).encode()
         return await self._send(Request("POST", path("login"), "POST login", self._limit, body))
 
