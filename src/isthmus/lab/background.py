@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus.errors import LabError
-from isthmus.lab.joined import JoinedLab
-from isthmus.lab.net.topology import Device, Topology
+from isthmus.lab.joined import JoinedLab, prompt_topology
+from isthmus.lab.net.topology import Device
 from isthmus.lab.prompt import environment, serve, write_tools
 
 _START_SECONDS = 60.0
@@ -137,7 +137,7 @@ async def hold(nodes: int, path: str, device: Device, at: Path) -> int:
     ``at`` is said from outside: in the sandbox everybody is called root, so ``folder`` would be another one here.
     """
     stopping = asyncio.Event()
-    async with JoinedLab(Topology(nodes=nodes, cni="flannel", device=device), path) as joined:
+    async with JoinedLab(prompt_topology(nodes, path, device), path) as joined:
         vip = await serve(joined)
         tools = write_tools(joined)
         about = {"vip": vip, "tools": str(tools), "env": environment(joined, tools), "made": joined.made()}

@@ -21,6 +21,7 @@ from isthmus.lab.adc.appliances import Device, appliances
 from isthmus.lab.net.command import inside
 from isthmus.lab.net.lab import Lab, ServesKube
 from isthmus.lab.net.processes import Running
+from isthmus.lab.net.topology import Device as Kind
 from isthmus.lab.net.topology import NodePlan, Topology
 
 ISTHMUS = (sys.executable, "-m", "isthmus")
@@ -40,10 +41,11 @@ class JoinedLab:
         pools: bool = True,
         options: Mapping[str, Any] | None = None,
         api: ServesKube | None = None,
-        device_options: Mapping[str, Any] | None = None,
+        netscaler: Mapping[str, Any] | None = None,
         on_nodes: int | None = None,
     ) -> None:
-        """``options`` are merged into the ClusterLink's spec, ``device_options`` into the device's; ``api`` is as of the Lab.
+        """``options`` are merged into the ClusterLink's spec, ``netscaler`` into the appliance's block; ``api`` is
+        as of the Lab.
 
         ``on_nodes`` is how many addresses an appliance has on the nodes' segment for its traffic; by default one where the
         path may need it.
@@ -57,7 +59,7 @@ class JoinedLab:
         self.agents: dict[str, Running] = {}
         self._pools = pools
         self._options = dict(options or {})
-        self._device_options = dict(device_options or {})
+        self._netscaler_options = dict(netscaler or {})
         self._on_nodes = (1 if path in ("direct", "auto") else 0) if on_nodes is None else on_nodes
         self._stack = contextlib.AsyncExitStack()
 
@@ -104,6 +106,9 @@ class JoinedLab:
         if self.path in ("overlay", "auto"):
             networks = {"ipv4": "172.31.0.0/16", "ipv6": "fd00:31::/64"}
             link["overlay"] = {"networks": [networks[family] for family in topology.families]}
+        if self.path == "flannel" and self.devices:
+            # The lab's flannel keeps no ConfigMap, so its network is said here, as a user without that right would.
+            link["podNetworks"] = [str(network) for network in topology.pod_ranges]
         link |= self._options
         cluster = {
             "kubeconfig": {"path": str(self.lab.kubeconfig)},
@@ -115,8 +120,7 @@ class JoinedLab:
             "tunnelAddresses": [str(address.ip) for address in under.addresses],
         }
         if self.devices:
-            device["netscaler"] = self._netscaler()
-        device |= self._device_options
+            device["netscaler"] = {**self._netscaler(), **self._netscaler_options}
         documents = {
             "cluster.yaml": _document("KubeCluster", "lab", cluster),
             "device.yaml": _document("EdgeDevice", self.gateway, device),
@@ -256,6 +260,15 @@ class JoinedLab:
 
         await until(shown, timeout=timeout)
         return found
+
+
+def prompt_topology(nodes: int, path: str, device: Kind) -> Topology:
+    """Return the network of a lab with a prompt.
+
+    Flannel has one VNI for both families, and a NetScaler has a VXLAN of one id once: it can join one of them.
+    """
+    one = device == "netscaler" and path == "flannel"
+    return Topology(nodes=nodes, cni="flannel", device=device, families=("ipv4",) if one else ("ipv4", "ipv6"))
 
 
 async def until(true: Callable[[], Awaitable[bool]], *, timeout: float = 10.0, pause: float = 0.02) -> float:

@@ -16,10 +16,10 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from isthmus.errors import LabError
-from isthmus.lab.joined import JoinedLab
+from isthmus.lab.joined import JoinedLab, prompt_topology
 from isthmus.lab.net.matrix import spread
 from isthmus.lab.net.nodes import Workload
-from isthmus.lab.net.topology import CLIENT_NEAR, Device, Topology
+from isthmus.lab.net.topology import CLIENT_NEAR, Device
 
 _TRY = (
     ("isthmus status", "how everything stands"),
@@ -60,7 +60,7 @@ def welcome(nodes: int, vip: str, gateway: str = "gw1", made: Sequence[str] = ()
 
 async def prompt(nodes: int, path: str, device: Device = "linux") -> int:
     """Bring the lab up, open a shell in it, and end it when the shell ends; return 0."""
-    async with JoinedLab(Topology(nodes=nodes, cni="flannel", device=device), path) as joined:
+    async with JoinedLab(prompt_topology(nodes, path, device), path) as joined:
         print(f"building a lab of {nodes} nodes, path {path} ...", flush=True)
         vip = await serve(joined)
         files = write_tools(joined)
