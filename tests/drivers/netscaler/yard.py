@@ -56,6 +56,7 @@ async def open_yard(**more: Any) -> AsyncIterator[Yard]:
     device.write("POST", "nsip", {"nsip": {"ipaddress": "192.0.2.1", "netmask": "255.255.255.0", "type": "SNIP"}})
     device.write("POST", "nsip6", {"nsip6": {"ipv6address": "2001:db8::1/64", "type": "SNIP"}})
     device.write("POST", "nsfeature", {"nsfeature": {"feature": ["LB"]}}, "action=enable")
+    device.config.end_save()
     async with serving(device) as endpoint:
         yard = Yard(device, endpoint)
         try:

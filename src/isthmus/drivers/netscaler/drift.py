@@ -74,6 +74,11 @@ class Mark:
         found = await asyncio.gather(*(self._nitro.count(kind) for kind in counts))
         return counts == self._counts and list(found) != list(counts.values())
 
+    async def unsaved(self) -> bool:
+        """Say whether the device runs what it has not saved; whoever changed it may be gone."""
+        rows = await self._nitro.get("nsconfig", attrs=("configchanged",))
+        return bool(rows) and text_of(rows[0], "configchanged").upper() in ("YES", "TRUE")
+
     async def _read(self) -> str:
         rows = await self._nitro.get("nsconfig", attrs=("lastconfigchangedtime",))
         return text_of(rows[0], "lastconfigchangedtime") if rows else ""

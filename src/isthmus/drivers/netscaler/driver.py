@@ -72,7 +72,7 @@ class NetScalerDriver:
         self._busy = asyncio.Lock()
         self._features: frozenset[str] = frozenset()
         self._open = False
-        self._looked = False
+        self._looked = self._inherited = False
         self._check = _check(options)
 
     async def open(self) -> None:
@@ -93,6 +93,11 @@ class NetScalerDriver:
         self._fence.check()
         if self._options.enable_features:
             await self.nitro.need(*_FEATURES)
+        if not self._inherited:
+            # A writer before us may have ended between a change and the save that follows it.
+            if await self._mark.unsaved():
+                self.nitro.changed()
+            self._inherited = True
         elif not self._balances:
             # Somebody may have switched it on since we logged in.
             rows = await self.nitro.get("nsfeature")
@@ -118,7 +123,7 @@ class NetScalerDriver:
 
     async def close(self) -> None:
         """Save what is not saved, log out, let go of connections; the device keeps what it holds."""
-        self._open = False
+        self._open = self._inherited = False
         await self.nitro.close()
 
     async def observe(self, identities: Collection[str] | None = None) -> Observation:

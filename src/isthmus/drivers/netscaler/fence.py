@@ -66,40 +66,47 @@ class Fence:
 
     async def _enter(self, nitro: Nitro) -> None:
         epoch = self._epoch()
+        await self._ledger.read()
+        self._refuse_newer(epoch, replaced=True)
+        rows = await nitro.get("systemsession")
+        current = next((row for row in rows if text_of(row, "currentconn") == "YES"), None)
+        own = Writer(epoch, *(("0", "-") if current is None else (text_of(current, "sid"), _since(current))))
+        # Our line goes first and the look that counts comes after it: of two that do so, one sees the other.
+        if why := await self._ledger.add([own.line]):
+            raise DeviceFenced(f"{self._device}: {why[own.line]}", epoch=epoch)
         while True:
             await self._ledger.read()
-            self._refuse_newer(epoch)
-            writers = self._ledger.writers
-            rows = await nitro.get("systemsession")
-            alive = {(text_of(row, "sid"), _since(row)) for row in rows}
-            current = next((row for row in rows if text_of(row, "currentconn") == "YES"), None)
-            own = Writer(epoch, *(("0", "-") if current is None else (text_of(current, "sid"), _since(current))))
-            old = [
-                one
-                for one in writers
-                if (one.sid, one.since) in alive and (one.sid, one.since) != (own.sid, own.since)
-            ]
-            sids: list[Row] = [{"sid": int(one.sid)} for one in old if one.sid.isdecimal()]
-            if not sids:
+            try:
+                self._refuse_newer(epoch)
+            except DeviceFenced:
+                await self._ledger.remove([own.line])
+                raise
+            if not await self._end_older(nitro, own):
                 break
-            await nitro.act("systemsession", "kill", sids)
-            if all(one == self._own for one in old):
-                break
-            self._log.info("older writer ended", sessions=len(sids), epoch=epoch)
-            await self._sleep(self._timeout)
             # Somebody newer may have come while we waited: look again.
-        failed = await self._ledger.add([own.line])
-        if failed:
-            raise DeviceFenced(f"{self._device}: {failed[own.line]}", epoch=epoch)
-        await self._ledger.remove(writer.line for writer in writers if writer != own)
+        await self._ledger.remove(writer.line for writer in self._ledger.writers if writer != own)
         self._own = own
 
-    def _refuse_newer(self, epoch: int) -> None:
-        """Raise ``DeviceFenced`` where the ledger names a newer writer, or one as new that has taken our place."""
+    async def _end_older(self, nitro: Nitro, own: Writer) -> bool:
+        """End the live sessions of other writers and wait for their last requests; return whether there were any."""
+        alive = {(text_of(row, "sid"), _since(row)) for row in await nitro.get("systemsession")}
+        old = [one for one in self._ledger.writers if (one.sid, one.since) in alive and one != own]
+        sids: list[Row] = [{"sid": int(one.sid)} for one in old if one.sid.isdecimal() and one.sid != own.sid]
+        if not sids:
+            return False
+        await nitro.act("systemsession", "kill", sids)
+        if all(one == self._own for one in old):
+            return False  # a session of ours that we have left
+        self._log.info("older writer ended", sessions=len(sids), epoch=own.epoch)
+        await self._sleep(self._timeout)
+        return True
+
+    def _refuse_newer(self, epoch: int, *, replaced: bool = False) -> None:
+        """Raise ``DeviceFenced`` where the ledger names a newer writer; with ``replaced`` also one as new in our place."""
         writers = self._ledger.writers
         own = self._own
-        superseded = own is not None and own.epoch == epoch and own not in writers and bool(writers)
-        if writers and (writers[0].epoch > epoch or superseded):
+        taken = replaced and own is not None and own.epoch == epoch and own not in writers
+        if writers and (writers[0].epoch > epoch or (taken and writers[0].epoch == epoch)):
             raise DeviceFenced(
                 f"{self._device}: a controller with epoch {writers[0].epoch} writes here since {writers[0].since}, "
                 f"ours is {epoch}; if none runs any more, unbind its line from the pattern set ({writers[0].line})",

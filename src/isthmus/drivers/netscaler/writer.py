@@ -324,11 +324,12 @@ class Writer:
                     obj = vip_object(address, answers=False)
                     courses[change.identity].steps.append(Step(105, "put", obj.kind, obj.row()))
             elif not self._store.servers_on(address) - leaving:
-                if vip not in self._store.held or vip in leaving:
+                if vip in self._store.held and vip not in leaving:
+                    disturbed.add(change.identity)  # the device takes the VIP along, and it is still wished for
+                elif vip not in leaving and address not in prepared:
+                    prepared.add(address)
                     obj = vip_object(address)
                     courses[change.identity].steps.append(Step(220, "remove", obj.kind, obj.named()))
-                else:
-                    disturbed.add(change.identity)  # the device takes the VIP along, and it is still wished for
 
     async def _again(self, changes: Sequence[Change], courses: dict[str, Course]) -> None:
         """Look at what exists already, or no longer, and judge it by what it is; try once more where it is ours."""
