@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from isthmus.core import attachment
@@ -71,9 +72,12 @@ class Endpoint:
     mac: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Node:
-    """A node on the overlay: its own addresses, its tunnel end (one of them), its place in the overlay, its pods."""
+    """A node on the overlay: its own addresses, its tunnel end (one of them), its place in the overlay, its pods.
+
+    Its texts are made once: of thousands of nodes one has changed.
+    """
 
     name: str
     id: str
@@ -82,6 +86,40 @@ class Node:
     interfaces: tuple[IPInterface, ...]
     mac: str
     pod_cidrs: tuple[IPNetwork, ...]
+
+    @cached_property
+    def keys(self) -> Mapping[str, str]:
+        """Return the router's keys; a node that has no IPv4 there stands in the document alone."""
+        address = next((one for one in (self.vtep, *self.addresses) if one.version == 4), None)
+        inside = next((one for one in self.interfaces if one.version == 4), None)
+        if address is None or inside is None:
+            return {}
+        return {
+            f"Host-{self.id}": str(address),
+            f"Interface-{address}": str(inside.ip),
+            **({f"Mac-{address}": self.mac} if self.mac else {}),
+            f"CNI-{address}": ",".join(str(cidr) for cidr in self.pod_cidrs if cidr.version == 4),
+            f"Node-{address}": str(address),
+        }
+
+    @cached_property
+    def told(self) -> str:
+        """Return what the document says of it, as JSON."""
+        return _compact(
+            {
+                "name": self.name,
+                "addresses": [str(address) for address in self.addresses],
+                "vtep": str(self.vtep),
+                "overlay": [str(interface) for interface in self.interfaces],
+                "mac": self.mac or None,
+                "podCIDRs": [str(cidr) for cidr in self.pod_cidrs],
+            }
+        )
+
+    @cached_property
+    def size(self) -> int:
+        """Return how many bytes of a ConfigMap it takes."""
+        return sum(len(key) + len(text.encode()) for key, text in self.keys.items()) + len(self.told.encode()) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +136,15 @@ class Overlay:
     cni: str = ""
 
 
-def overlay_of(grounds: Sequence[Ground], cni: str = "") -> Overlay | None:
+Known = dict[str, tuple[NodeFacts, int, Node | None]]
+"""What a node came to when it was last looked at, by its name."""
+
+
+def overlay_of(grounds: Sequence[Ground], cni: str = "", known: Known | None = None) -> Overlay | None:
     """Return the overlay of a link as it is assigned now, or none while no device of it has its place.
 
-    ``grounds`` are the link's devices; a node without a place is left out until it has one.
+    ``grounds`` are the link's devices; a node without a place is left out until it has one. ``known`` is what is remembered
+    from one call to the next, so that a node that has not changed costs next to nothing.
     """
     spec = grounds[0].link.spec.overlay if grounds else None
     ends = [(ground, tunnel) for ground in grounds if (tunnel := overlay.device_tunnel(ground)) is not None]
@@ -113,7 +156,12 @@ def overlay_of(grounds: Sequence[Ground], cni: str = "") -> Overlay | None:
     if spec is None or not endpoints:
         return None
     key = attachment.annotation(grounds[0].link_name)
-    found = [_node(node, key, endpoints[0].vtep.version) for node in grounds[0].nodes()]
+    before: Known = {} if known is None else dict(known)
+    now: Known = {}
+    found = [_once(node, key, endpoints[0].vtep.version, before, now) for node in grounds[0].nodes()]
+    if known is not None:
+        known.clear()
+        known.update(now)  # without those that are gone
     return Overlay(
         type=spec.encapsulation.upper(),
         vni=spec.vni,
@@ -124,6 +172,14 @@ def overlay_of(grounds: Sequence[Ground], cni: str = "") -> Overlay | None:
         nodes=tuple(node for node in found if node is not None),
         cni=cni,
     )
+
+
+def _once(facts: NodeFacts, key: str, version: int, before: Known, now: Known) -> Node | None:
+    known = before.get(facts.name)
+    if known is None or known[0] is not facts or known[1] != version:
+        known = facts, version, _node(facts, key, version)
+    now[facts.name] = known
+    return known[2]
 
 
 def _node(facts: NodeFacts, key: str, version: int) -> Node | None:
@@ -198,14 +254,14 @@ def shards(
     waiting: list[Node] = []
     for node in nodes:
         index = home.get(node.name, -1)
-        size = _size(node)
+        size = node.size
         if index < 0 or left[index] < size:
             waiting.append(node)
             continue
         held[index].append(node)
         left[index] -= size
     for node in waiting:
-        size = _size(node)
+        size = node.size
         index = next((index for index, room in enumerate(left) if room >= size), len(held))
         if index == len(held):
             held.append([])
@@ -218,8 +274,8 @@ def shards(
     return [
         {
             **({key: text for key, text in first.items() if text} if index == 0 else {}),
-            **{key: text for node in members for key, text in _keys(node).items()},
-            DOCUMENT: _compact({**document, "nodes": [_told(node) for node in members]}),
+            **{key: text for node in members for key, text in node.keys.items()},
+            DOCUMENT: f'{_compact(document)[:-1]},"nodes":[{",".join(node.told for node in members)}]}}',
         }
         for index, (document, members) in enumerate(zip(documents, held, strict=True))
     ]
@@ -238,32 +294,6 @@ def _apart(nodes: Iterable[Node]) -> list[Node]:
             taken.add(node.vtep)
             found.append(node)
     return found
-
-
-def _keys(node: Node) -> dict[str, str]:
-    """Return the router's keys of a node; a node that has no IPv4 there stands in the document alone."""
-    address = next((one for one in (node.vtep, *node.addresses) if one.version == 4), None)
-    inside = next((one for one in node.interfaces if one.version == 4), None)
-    if address is None or inside is None:
-        return {}
-    return {
-        f"Host-{node.id}": str(address),
-        f"Interface-{address}": str(inside.ip),
-        **({f"Mac-{address}": node.mac} if node.mac else {}),
-        f"CNI-{address}": ",".join(str(cidr) for cidr in node.pod_cidrs if cidr.version == 4),
-        f"Node-{address}": str(address),
-    }
-
-
-def _told(node: Node) -> dict[str, Any]:
-    return {
-        "name": node.name,
-        "addresses": [str(address) for address in node.addresses],
-        "vtep": str(node.vtep),
-        "overlay": [str(interface) for interface in node.interfaces],
-        "mac": node.mac or None,
-        "podCIDRs": [str(cidr) for cidr in node.pod_cidrs],
-    }
 
 
 def _head(what: Overlay, parts: Sequence[str]) -> dict[str, Any]:
@@ -294,11 +324,6 @@ def _first_v4(what: Overlay) -> str:
 
 def _vtep(what: Overlay) -> str:
     return f"{what.cni}{_INTERFACES.get(what.cni, '')}" if what.cni else ""
-
-
-def _size(node: Node) -> int:
-    keys = sum(len(key) + len(text.encode()) for key, text in _keys(node).items())
-    return keys + len(_compact(_told(node)).encode()) + 1
 
 
 def _compact(document: Mapping[str, Any]) -> str:

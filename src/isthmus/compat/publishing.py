@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from isthmus.compat.exported import MOST, ours, overlay_of, parts_of, shards, standing_in
+from isthmus.compat.exported import Known as NodesKnown
 from isthmus.core.ground import Ground
 from isthmus.core.world import World, path_of
 from isthmus.errors import KubeConflict, KubeNotFound
@@ -91,6 +92,7 @@ class Publish:
         self._most = most
         self._known: dict[ObjectName, _Known] = {}
         self._written: dict[str, float] = {}
+        self._nodes: dict[str, NodesKnown] = {}
         self._log = get_logger("compat").bind(cluster=cluster)
 
     async def look(self, name: str) -> float | None:
@@ -124,7 +126,11 @@ class Publish:
             return None  # a cluster that is not known whole has no overlay to describe; what stands stays
         grounds = [self._grounds.ground(link.name, device) for device in link.spec.devices]
         whole = [ground for ground in grounds if ground is not None]
-        overlay = overlay_of(whole, self._cni()) if whole and len(whole) == len(grounds) else None
+        overlay = (
+            overlay_of(whole, self._cni(), self._nodes.setdefault(link.name, {}))
+            if whole and len(whole) == len(grounds)
+            else None
+        )
         if overlay is None:
             return None  # looked at again when the device has been
         known = await self._look_up(where)
