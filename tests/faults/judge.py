@@ -111,7 +111,19 @@ class Judge:
         for resources in self._wanted_since(name, edge):
             if resources is not None and key not in pieces(wanted(resources)):
                 return
+        if key[0] == "member" and self._is_over(key, edge):
+            return
         self.wrong(f"{process.name}: {name} is deleted on ignorance: it was wanted ever since it was made")
+
+    def _is_over(self, member: tuple[str, ...], edge: NetScaler) -> bool:
+        """Say whether a member's node has been silent for longer than its grace, by the true clock or the controller's."""
+        assert self.outside is not None, "the outside is made with the judge"
+        latest = self.outside.history.moments[-1]
+        for now in {CLOCK.wall(), CLOCK.wall() - CLOCK.skew}:
+            resources = latest.wanted_now(edge.facts, edge.foreign, now)
+            if resources is not None and member not in pieces(wanted(resources)):
+                return True
+        return False
 
     def claim(self, name: str) -> None:
         """Note that a claim was made."""

@@ -81,12 +81,16 @@ class Moment:
     def wanted(self, facts: DeviceFacts, foreign: Mapping[str, str], now: float) -> dict[str, AnyResource] | None:
         """Return what the gateway should hold; none while no path is chosen, when nobody can say."""
         if self._wanted is None:
-            world = self.world()
-            link = world.links.get(LINK)
-            if link is not None and link.spec.path == "auto" and LINK not in world.choices:
-                return None
-            self._wanted = _settled(world, facts, foreign, now)
+            self._wanted = self.wanted_now(facts, foreign, now)
         return self._wanted
+
+    def wanted_now(self, facts: DeviceFacts, foreign: Mapping[str, str], now: float) -> dict[str, AnyResource] | None:
+        """Return the same without remembering it: time alone changes it, too, as a silent node's grace ends."""
+        world = self.world()
+        link = world.links.get(LINK)
+        if link is not None and link.spec.path == "auto" and LINK not in world.choices:
+            return None
+        return _settled(world, facts, foreign, now)
 
 
 class History:
