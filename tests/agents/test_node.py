@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 import pytest
@@ -107,6 +107,19 @@ async def test_it_realises_what_its_node_says(host: Host) -> None:
         host.says(None)
         await until(lambda: not host.stands)
         await until(lambda: not host.disk.held)
+
+
+async def test_it_has_a_rule_per_network_of_direct_return(host: Host) -> None:
+    """What the annotation says of direct return stands on the tunnel, and goes with it."""
+    peer = Peer("gw1", ip_address("192.0.2.1"), "02:00:00:00:00:99", (ip_address("10.200.0.254"),))
+    ranges = (ip_network("203.0.113.0/24"), ip_network("2001:db8:cafe::/64"))
+    place = (ip_interface("10.200.0.1/24"),), "02:00:00:00:00:07", 7700, 4790, 1450, (peer,)
+    rules = {f"direct-return isth7700 {network}" for network in ranges}
+    host.says(Attachment(*place, direct_return=ranges).render())
+    async with host.agent():
+        await until(lambda: rules <= host.stands)
+        host.says(Attachment(*place).render())
+        await until(lambda: not rules & host.stands and TUNNEL in host.stands)
 
 
 async def test_by_ip_in_ip_it_has_a_tunnel_per_device_or_says_why_not(host: Host) -> None:

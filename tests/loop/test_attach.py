@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import ip_interface
+from ipaddress import ip_interface, ip_network
 from typing import Any, cast
 
 import msgspec
@@ -87,6 +87,21 @@ def test_the_devices_own_mac_is_what_nodes_are_told_and_follows_it() -> None:
         assert story.look("n1") == "10.200.0.1/29", "its own place stays"
         written = story.rig.world.view("east").nodes["n1"].annotations[KEY]
         assert [peer.mac for peer in attachment.parse(written).peers] == [mac]
+
+
+def test_nodes_are_told_of_encapsulation_and_direct_return() -> None:
+    """What the link says of both stands in each node's annotation; where it says nothing, so does the annotation."""
+    story = Story()
+    story.nodes(1)
+    story.look("n1")
+    text = story.rig.world.view("east").nodes["n1"].annotations[KEY]
+    assert "encapsulation" not in text
+    assert "direct_return" not in text
+    spec = {"cluster": "east", "devices": ["gw"], "path": "overlay", "directReturn": ["203.0.113.0/24"]}
+    story.rig.kind("ClusterLink", "lab", spec | {"overlay": OVERLAY | {"encapsulation": "ipip"}})
+    assert story.look("n1") == "10.200.0.1/29", "its own place stays"
+    told = attachment.parse(story.rig.world.view("east").nodes["n1"].annotations[KEY])
+    assert (told.encapsulation, told.direct_return, told.mtu) == ("ipip", (ip_network("203.0.113.0/24"),), 1480)
 
 
 def test_a_node_that_waits_and_goes_is_forgotten() -> None:

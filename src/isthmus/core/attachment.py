@@ -13,13 +13,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Literal
 
 import msgspec
 
 from isthmus.model.plain import encode_value
-from isthmus.model.resources import ZERO_MAC, IPAddress, IPInterface
+from isthmus.model.resources import ZERO_MAC, IPAddress, IPInterface, IPNetwork
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _LONGEST_NAME = 63
@@ -44,6 +44,7 @@ class Attachment(msgspec.Struct, frozen=True, omit_defaults=True):
     mtu: int
     peers: tuple[Peer, ...] = ()
     encapsulation: Literal["vxlan", "ipip"] = "vxlan"
+    direct_return: tuple[IPNetwork, ...] = ()
 
     def render(self) -> str:
         """Return the annotation's text; the same attachment is always the same text."""
@@ -79,6 +80,7 @@ def parse(text: str) -> Attachment:
             for p in raw.peers
         ),
         raw.encapsulation,
+        tuple(ip_network(text) for text in raw.direct_return),
     )
 
 
@@ -121,3 +123,4 @@ class _Raw(msgspec.Struct):
     mtu: int
     peers: list[_RawPeer] = []
     encapsulation: Literal["vxlan", "ipip"] = "vxlan"
+    direct_return: list[str] = []

@@ -16,7 +16,16 @@ from ipaddress import IPv4Interface, ip_network
 from isthmus.core.attachment import Attachment
 from isthmus.core.ground import Desired, Ground
 from isthmus.model.facts import NodeFacts
-from isthmus.model.resources import ANYWHERE, AnyResource, IPAddress, IpTunnel, PolicyRoute, Route, SourceAddress
+from isthmus.model.resources import (
+    ANYWHERE,
+    AnyResource,
+    DirectReturn,
+    IPAddress,
+    IpTunnel,
+    PolicyRoute,
+    Route,
+    SourceAddress,
+)
 
 __all__ = ["TROUBLE", "for_link", "for_node", "node_side", "tunnel_name"]
 
@@ -79,6 +88,9 @@ def node_side(attached: Attachment, local: IPAddress) -> list[AnyResource]:
     for peer in attached.peers:
         tunnel = IpTunnel(tunnel_name(peer.vtep), local, peer.vtep)
         resources.append(tunnel)
+        resources += [
+            DirectReturn(network, tunnel.name) for network in attached.direct_return if network.version == 4
+        ]
         # A tunnel with one other end asks nobody for a next hop; the route names one because every route of ours does.
         resources += [Route(ip_network(address), address, tunnel.name, onlink=True) for address in peer.addresses]
     return resources

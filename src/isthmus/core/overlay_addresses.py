@@ -148,6 +148,7 @@ class OverlayAddresses:
             min(tunnel.mtu for tunnel in tunnels),
             peers,
             link.spec.overlay.encapsulation,
+            link.spec.direct_return,
         )
 
     def _read(self, facts: NodeFacts | None) -> Attachment | None:

@@ -24,6 +24,7 @@ import msgspec
 
 from isthmus.model.resources import (
     AnyResource,
+    DirectReturn,
     FdbEntry,
     HealthCheck,
     IPAddress,
@@ -71,6 +72,7 @@ _KINDS: dict[str, type[Resource]] = {
         SourceAddress,
         MssClamp,
         PortFilter,
+        DirectReturn,
         FdbEntry,
         Neighbor,
         Route,
@@ -99,6 +101,7 @@ _FIELDS: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("Tunnel", "local"): ip_address,
     ("SourceAddress", "address"): ip_interface,
     ("PortFilter", "sources"): lambda values: tuple(ip_address(value) for value in values),
+    ("DirectReturn", "network"): ip_network,
     ("FdbEntry", "destination"): ip_address,
     ("Neighbor", "address"): ip_address,
     ("Neighbor", "vtep"): _optional_address,

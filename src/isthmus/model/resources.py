@@ -137,6 +137,24 @@ class PortFilter(Resource, frozen=True, tag="PortFilter", gc=False):
         return f"port-filter udp/{self.port} from {', '.join(str(source) for source in self.sources) or 'nobody'}"
 
 
+class DirectReturn(Resource, frozen=True, tag="DirectReturn", gc=False):
+    """Packets for VIPs in ``network`` that come in on ``link`` are answered from here or not at all, never passed on.
+
+    For nodes to which a device hands packets as the client sent them (direct server return).
+    """
+
+    rank: ClassVar[int] = 25
+    network: IPNetwork
+    link: str
+
+    @property
+    def identity(self) -> str:
+        return f"direct-return {self.link} {self.network}"
+
+    def describe(self) -> str:
+        return f"direct-return {self.network} dev {self.link}"
+
+
 class FdbEntry(Resource, frozen=True, tag="FdbEntry", gc=False):
     """Frames for ``mac`` leave ``tunnel`` towards the VTEP ``destination``; the zero MAC floods, one entry per VTEP."""
 
@@ -333,6 +351,7 @@ AnyResource: TypeAlias = (
     | SourceAddress
     | MssClamp
     | PortFilter
+    | DirectReturn
     | FdbEntry
     | Neighbor
     | Route

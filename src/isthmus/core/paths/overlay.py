@@ -18,6 +18,7 @@ from isthmus.model.facts import DeviceFacts, Interface, NodeFacts
 from isthmus.model.resources import (
     ZERO_MAC,
     AnyResource,
+    DirectReturn,
     FdbEntry,
     IPAddress,
     IPInterface,
@@ -212,6 +213,7 @@ def node_side(attached: Attachment, local: IPAddress, facts: DeviceFacts) -> lis
             underlay=interface.name if interface is not None else None,
         ),
         *(SourceAddress(address, name) for address in attached.addresses),
+        *(DirectReturn(network, name) for network in attached.direct_return),
     ]
     for peer in attached.peers:
         # A peer whose MAC nobody knows is found by flooding: its answers to ARP and NDP say the rest.

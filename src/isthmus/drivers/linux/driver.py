@@ -32,6 +32,7 @@ from isthmus.drivers.linux.observe import observe
 from isthmus.drivers.linux.owner import Owner
 from isthmus.drivers.linux.probe import probe
 from isthmus.drivers.linux.routes import apply_routes
+from isthmus.drivers.linux.rules import apply_rules
 from isthmus.drivers.linux.services import NftResource
 from isthmus.drivers.linux.tunnels import apply_tunnel
 from isthmus.drivers.linux.vips import Vips
@@ -40,6 +41,7 @@ from isthmus.model.facts import DeviceFacts, Interface
 from isthmus.model.plan import Change
 from isthmus.model.resources import (
     AnyResource,
+    DirectReturn,
     FdbEntry,
     IpTunnel,
     MssClamp,
@@ -68,6 +70,7 @@ _GROUPS: dict[type, str] = {
     VirtualServer: "table",
     MssClamp: "table",
     PortFilter: "table",
+    DirectReturn: "rules",
 }
 
 
@@ -251,6 +254,9 @@ class LinuxDriver:
 
     async def _apply_routes(self, opened: _Open, changes: Sequence[Change]) -> list[Outcome]:
         return await apply_routes(opened.kernel, await opened.kernel.links(), changes)
+
+    async def _apply_rules(self, opened: _Open, changes: Sequence[Change]) -> list[Outcome]:
+        return await apply_rules(opened.kernel, changes)
 
     async def _apply_entries(self, opened: _Open, changes: Sequence[Change]) -> list[Outcome]:
         return await apply_entries(opened.kernel, await opened.kernel.links(), changes)

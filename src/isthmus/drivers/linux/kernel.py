@@ -62,6 +62,10 @@ class Kernel:
             return []
         return await self._netlink.batch(messages)
 
+    async def collect(self, request: Message) -> list[bytes]:
+        """Return what a dump ``request`` is answered with."""
+        return await asyncio.to_thread(self._netlink.collect, request)
+
     async def links(self) -> Links:
         """Return the links as they stand."""
         rows = await asyncio.to_thread(self._links)

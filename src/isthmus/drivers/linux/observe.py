@@ -18,6 +18,7 @@ from isthmus.drivers.linux.kernel import Kernel, Links
 from isthmus.drivers.linux.links import AddressRow
 from isthmus.drivers.linux.nft import Table
 from isthmus.drivers.linux.rtnetlink import PERMANENT
+from isthmus.drivers.linux.rules import read_rules, resource_of
 from isthmus.drivers.linux.sentences import (
     fdb_of,
     foreign_address,
@@ -90,6 +91,9 @@ async def observe(kernel: Kernel, table: Table, identities: Collection[str] | No
         _read_routes(findings, links, await kernel.routes(), kernel.owner.protocol)
     if findings.asks("neighbor"):
         _read_neighbors(findings, links, await kernel.neighbors(), kernel.owner.protocol)
+    if findings.asks("direct-return"):
+        for rule in await read_rules(kernel):
+            findings.add(resource_of(rule))
     if findings.asks("fdb"):
         for name in sorted(links.ours):
             _read_fdb(findings, links, await kernel.fdb(links.index(name)))

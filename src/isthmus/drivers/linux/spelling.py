@@ -19,6 +19,7 @@ from isthmus.drivers.linux.services import by_version
 from isthmus.drivers.linux.slots import MOST_MEMBERS
 from isthmus.model.resources import (
     AnyResource,
+    DirectReturn,
     FdbEntry,
     IPAddress,
     IpTunnel,
@@ -111,6 +112,8 @@ def _spell(resource: AnyResource, announce: Sequence[str]) -> AnyResource:
             _check_range("port", port, 1, 65535)
             ordered = tuple(sorted(set(sources), key=by_version))
             return resource if ordered == sources else msgspec.structs.replace(resource, sources=ordered)
+        case DirectReturn(link=link):
+            _check_link(link)
         case PolicyRoute():
             raise _Refused("this gateway has one routing table for all its sources, and no policy routes")
         case SourceProfile():
@@ -208,4 +211,6 @@ def _addresses(resource: AnyResource) -> list[IPAddress]:
             return [address]
         case Route(via=address):
             return [address]
+        case DirectReturn(network=network):
+            return [network.network_address]
     return []

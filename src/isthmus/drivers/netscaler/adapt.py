@@ -16,6 +16,7 @@ from isthmus.drivers.netscaler.read_places import tunnel_spelled
 from isthmus.model.resources import (
     ANYWHERE,
     AnyResource,
+    DirectReturn,
     FdbEntry,
     HealthCheck,
     IPAddress,
@@ -117,6 +118,8 @@ def _spell(resource: AnyResource, by: Spelling) -> AnyResource:
             raise _Refused(
                 f"UDP port {port} cannot be filtered by us on a NetScaler; do it by an ACL of your own if you must"
             )
+        case DirectReturn():
+            raise _Refused("returning directly is up to nodes; this device has no rule for that")
         case Partial(of=of):
             raise _Refused(f"{of} is a part of something, which nobody can want")
     return resource

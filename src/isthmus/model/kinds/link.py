@@ -192,6 +192,12 @@ class ClusterLinkSpec(Part):
         description="Route to pods by the sender's address, so that another cluster on the same device may have the same "
         "pod CIDRs; both links need it, and a device that has policy routes (a NetScaler).",
     )
+    direct_return: tuple[Network, ...] = Field(
+        default=(),
+        max_length=50,
+        description="Networks of VIPs whose packets a device hands to nodes as clients sent them, over the overlay; nodes "
+        "answer them directly. What makes the device do so is not set up.",
+    )
     pod_networks: tuple[Network, ...] = Field(
         default=(),
         max_length=100,
@@ -241,6 +247,24 @@ class ClusterLinkSpec(Part):
             raise Wrong(
                 "path overlay needs a network", 'write overlay: {networks: ["10.200.0.0/24"]}', at=("overlay",)
             )
+        return self
+
+    @model_validator(mode="after")
+    def _direct_return_over_the_overlay(self) -> Self:
+        if self.direct_return and (self.overlay is None or self.path not in ("auto", "overlay")):
+            raise Wrong(
+                "is about packets that come over the overlay, and the link has none",
+                "use path overlay",
+                at=("directReturn",),
+            )
+        for index, network in enumerate(self.direct_return):
+            for own in self.overlay.networks if self.overlay is not None else ():
+                if own.version == network.version and own.overlaps(network):
+                    raise Wrong(
+                        f"{network} overlaps the overlay's own {own}",
+                        "VIPs lie outside of the overlay",
+                        at=("directReturn", index),
+                    )
         return self
 
     @model_validator(mode="after")
