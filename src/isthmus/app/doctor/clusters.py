@@ -11,7 +11,9 @@ from isthmus.app.doctor.answers import Answer, fail, ok, warn
 from isthmus.kube.client import KubeClient
 from isthmus.kube.connection import Connection
 from isthmus.kube.expiry import certificate_expiry, token_expiry
-from isthmus.kube.kinds import ENDPOINT_SLICES, EVENTS, NAMESPACES, NODES, SERVICES, KindRef
+from isthmus.kube.gathering import offers
+from isthmus.kube.kinds import DAEMONSETS, ENDPOINT_SLICES, EVENTS, NAMESPACES, NODES, SERVICES, KindRef
+from isthmus.kube.publishing import HOMES
 from isthmus.model.kinds import KubeCluster
 
 __all__ = ["ClusterFacts", "ask_cluster", "credential_ends", "judge_cluster"]
@@ -22,6 +24,7 @@ _ALWAYS: tuple[tuple[str, KindRef, str], ...] = (
     *((verb, kind, "") for kind in (NODES, SERVICES, NAMESPACES, ENDPOINT_SLICES) for verb in ("list", "watch")),
     ("patch", SERVICES, "status"),
     ("create", EVENTS, ""),
+    ("list", DAEMONSETS, ""),
 )
 _BY_PATH: dict[str, tuple[tuple[str, KindRef, str], ...]] = {
     "overlay": (("patch", NODES, ""),),
@@ -45,6 +48,9 @@ async def ask_cluster(kind: KubeCluster, paths: Iterable[str]) -> ClusterFacts:
     needed = dict.fromkeys((*_ALWAYS, *(one for path in sorted(set(paths)) for one in _BY_PATH.get(path, ()))))
     async with KubeClient(connection) as client:
         version = await client.version()
+        for projection in HOMES.values():
+            if await offers(client, projection.kind):  # the CNI that is there says by these where pods are
+                needed |= {(verb, projection.kind, ""): None for verb in ("list", "watch")}
         forbidden = [
             f"{verb} {resource.plural}{'/' + part if part else ''}"
             for verb, resource, part in needed
