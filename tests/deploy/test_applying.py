@@ -23,7 +23,6 @@ from realapi.reaching import Reach, Refused
 from realapi.wiping import wipe
 
 Json = dict[str, Any]
-RETURNS = ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation")
 
 
 @dataclass(frozen=True)
@@ -77,16 +76,8 @@ def kubectl(endpoint: Endpoint, tmp_path: Path) -> Kubectl:
 
 async def stored(kubectl: Kubectl, objects: list[Json]) -> dict[str, Json]:
     """Return what the server has of each object."""
-    found: dict[str, Json] = {}
-    for one in objects:
-        meta = one["metadata"]
-        space = ["-n", meta["namespace"]] if "namespace" in meta else []
-        group = one["apiVersion"].rpartition("/")[0]
-        lines = await kubectl(
-            "get", f"{one['kind']}.{group}".rstrip("."), meta["name"], *space, "-o", "json", "--show-managed-fields"
-        )
-        found[f"{one['kind']} {meta['name']}"] = json.loads("\n".join(lines))
-    return found
+    lines = await kubectl("get", "-f", "-", "-o", "json", stdin=yaml.safe_dump_all(objects))
+    return {f"{one['kind']} {one['metadata']['name']}": one for one in json.loads("\n".join(lines))["items"]}
 
 
 def lacking(wanted: Any, found: Any, place: str = "") -> list[str]:
