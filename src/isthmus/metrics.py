@@ -215,6 +215,11 @@ DEVICE_DRIFTED = Family(
     "Things that somebody else changed and spec.drift leaves so, by it.",
     ("device", "answer"),
 )
+DEVICE_UNSAVED = Family(
+    "isthmus_device_unsaved",
+    "1 while what the device holds cannot be saved and would be lost at a restart; only of devices that are told to save.",
+    ("device",),
+)
 DEVICE_TENURE = Family("isthmus_device_tenure", "1 while this process may write to the device.", ("device",))
 LEADER = Family("isthmus_leader", "1 while this process leads; always 1 where there is no election.")
 DEVICE_QUEUE = Family("isthmus_device_queue_length", "Keys that wait to be looked at, due or not.", ("device",))

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from isthmus.app import controller as controller_module
 from isthmus.app.controller import Controller
 from isthmus.lab.kube import KubeApi
 from isthmus.lab.nitro import Appliance, serving
+from isthmus.metrics import DEVICE_UNSAVED, Reading
 from isthmus.registry.state import StateDirectory
 
 PASSWORD = "planted-Passw0rd-0815"
@@ -68,11 +69,15 @@ class Place:
             entry = reader.read_status().get(("EdgeDevice", "adc1"))
             return {} if entry is None else dict(entry.value)
 
+    def readings(self) -> Iterable[Reading]:
+        """Return what the running controller shows to whoever scrapes it."""
+        return self.running.health.readings()
+
     @asynccontextmanager
     async def controller(self) -> AsyncIterator[None]:
         """Run a controller with the drivers that there are."""
         async with StateDirectory(self.state) as state:
-            running = Controller(self.config, state)
+            running = self.running = Controller(self.config, state)
             task = asyncio.create_task(running.run())
             try:
                 yield
@@ -166,13 +171,15 @@ async def test_a_device_of_an_unknown_version(place: Place) -> None:
 
 
 async def test_a_feature_that_we_may_not_switch_on(place: Place) -> None:
-    """The status names the feature and both ways out."""
+    """Where load balancing is off and not ours to switch on, routes are served all the same, and nothing is switched."""
     device = appliance()
     async with serving(device) as endpoint:
         place.device(endpoint.url, enableFeatures=False)
         async with place.controller():
-            await until(says(place, "LB", "enable ns feature LB", "enableFeatures: true"))
-            assert device.faults.writes == 0
+            await until(in_sync(place))
+            assert device.running.find("route", network="10.244.1.0")
+            assert "LB" not in device.running.features
+            assert device.faults.requests[("enable", "nsfeature")] == 0
 
 
 async def test_a_full_disk(place: Place) -> None:
@@ -184,5 +191,7 @@ async def test_a_full_disk(place: Place) -> None:
         async with place.controller():
             await until(says(place, "in sync", "not saved", "no space left on device"))
             assert place.said()["unsaved"]
+            gauges = {labels: value for family, labels, value in place.readings() if family is DEVICE_UNSAVED}
+            assert gauges == {("adc1",): 1.0}
             device.faults.disk_full = False
         assert not device.config.changed, "the end is one more occasion to save"

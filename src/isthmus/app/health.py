@@ -21,6 +21,7 @@ from isthmus.app.joining import Joining
 from isthmus.app.probing import Probing
 from isthmus.app.status import pool_use
 from isthmus.core.world import World
+from isthmus.drivers.base import Saving
 from isthmus.kube.informer import BLIND, Informer
 from isthmus.metrics import Reading
 
@@ -104,6 +105,8 @@ class ControllerHealth:
             yield metrics.DEVICE_RESOURCES, (name,), status.owned
             yield metrics.DEVICE_CONFLICTS, (name,), len(status.conflicts)
             yield metrics.DEVICE_REFUSALS, (name,), len(status.refusals)
+            if isinstance(worker.driver, Saving):
+                yield metrics.DEVICE_UNSAVED, (name,), float(bool(worker.driver.save_trouble))
             held = Counter(item.change.action for item in worker.planner.held.values())
             for action in ("create", "update", "delete"):
                 yield metrics.DEVICE_HELD, (name, action), held[action]

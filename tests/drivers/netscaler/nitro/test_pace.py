@@ -17,6 +17,7 @@ from isthmus.drivers.netscaler.nitro.pace import KNOCK, Gate, retry_after
 from isthmus.drivers.netscaler.nitro.wire import Request
 from isthmus.errors import DeviceError
 from isthmus.loop.pausing import pause_after
+from isthmus.metrics import exposition
 
 MINUTES = 600.0
 
@@ -99,6 +100,7 @@ async def test_a_read_waits_out_a_short_503() -> None:
         assert slept == [pytest.approx(KNOCK, rel=0.01)]
         assert rig.nitro.requests["knock"] == 1
         assert rig.asked("login", "login") == 1
+        assert b'isthmus_nitro_requests_total{device="adc1",kind="knock",method="GET"}' in exposition()
 
 
 async def test_a_read_does_not_wait_long() -> None:

@@ -121,7 +121,7 @@ class Node:
     async def _send(self, request: Request) -> Answer:
         async with self._tools.turns:
             self._tools.requests[request.what] += 1
-            method, _, kind = request.what.partition(" ")
+            method, _, kind = ("GET", "", _KNOCKED) if request.what == _KNOCKED else request.what.partition(" ")
             NITRO_REQUESTS.labels(self._tools.device, method, kind).inc()
             answer = await self._tools.wire().send(self.root, request)
         if answer.status in AWAY:
