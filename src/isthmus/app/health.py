@@ -80,7 +80,7 @@ class ControllerHealth:
         waits = joined.trouble
         if waits is not None:
             return [f"cluster {name}: {waits}"]
-        return _blind(f"cluster {name}", joined.session.informers)
+        return _blind(f"cluster {name}", joined.informers)
 
     # --- figures ------------------------------------------------------------------------------------------------
 
@@ -124,7 +124,7 @@ class ControllerHealth:
                 length, age = joined.worker.waiting()
                 yield metrics.CLUSTER_QUEUE, (name,), length
                 yield metrics.CLUSTER_QUEUE_AGE, (name,), age
-                yield from _watches(name, joined.session.informers)
+                yield from _watches(name, joined.informers)
         if self._home is not None:
             yield from _watches(self._home.client.connection.name, self._home.registry.informers)
 

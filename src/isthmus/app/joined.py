@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection
+from typing import Any
 
 from isthmus.app.ending import EndingStandIn
 from isthmus.app.fleet import Fleet
@@ -16,6 +17,7 @@ from isthmus.errors import IsthmusError
 from isthmus.kube.client import KubeClient
 from isthmus.kube.events import EventWriter, Regarding
 from isthmus.kube.identity import cluster_uid
+from isthmus.kube.informer import Informer
 from isthmus.loop.cluster import ClusterWorker, Context
 from isthmus.loop.device import DeviceWorker
 from isthmus.loop.duties.attach import Attach
@@ -218,6 +220,11 @@ class JoinedCluster:
                 )
                 self._log.error("another cluster answers", reason=view.stranger)
             await asyncio.sleep(_AGAIN)
+
+    @property
+    def informers(self) -> dict[str, Informer[Any]]:
+        """Return all that is watched in the cluster, by kind; of where pods are what there is to watch."""
+        return {**self.session.informers, **self.homes.informers}
 
     def failing(self) -> str | None:
         """Return why the cluster cannot be followed now, or none."""

@@ -116,7 +116,7 @@ def _broken(joined: JoinedCluster | None) -> list[str]:
         return []
     found = [
         f"{kind} {'/'.join(part for part in key if part)}: {reason}"
-        for kind, informer in joined.session.informers.items()
+        for kind, informer in joined.informers.items()
         for key, reason in sorted(informer.broken.items())
     ]
     return _few(tuple(found))
