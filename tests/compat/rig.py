@@ -118,7 +118,8 @@ class Cluster:
         """Say whether the ADC reaches both nodes and the export says so."""
         export = self.find(EXPORT)
         routes = {"route 10.244.1.0/24", "route 10.244.2.0/24"}
-        return routes <= self.device.resources.keys() and export is not None and "Node-192.0.2.102" in export["data"]
+        marks = {"Node-192.0.2.101", "Node-192.0.2.102"}
+        return routes <= self.device.resources.keys() and export is not None and marks <= export["data"].keys()
 
     def removed(self) -> bool:
         """Say whether nothing of ours is left anywhere."""
