@@ -189,9 +189,16 @@ class Writer:
         new = {change.after.address.network for change in changes if isinstance(change.after, SourceAddress)}
         served = {change.after.address for change in changes if isinstance(change.after, VirtualServer)}
         lines: dict[str, str] = {}
+        leaving = {change.identity for change in changes if change.after is None}
         for change in changes:
             after = change.after
             if after is None:
+                gone = self._store.held.get(change.identity)
+                if isinstance(gone, VirtualServer):
+                    vip = self._store.held.get(f"vip {gone.address}")
+                    alone = not self._store.servers_on(gone.address) - leaving
+                    if vip is not None and vip.identity not in leaving and alone:
+                        lines[vip.identity] = f"vip {gone.address}"  # what marked it goes, and it stays
                 continue
             if isinstance(after, Route):
                 contained = self._ledger.intents.link_of(after.via) is not None
