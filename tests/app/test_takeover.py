@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 from structlog.testing import capture_logs
 
 from core.test_standing import IDENTITY, Segment
@@ -25,12 +26,13 @@ class Running:
     def __init__(self) -> None:
         self.segment = Segment(standby={"grace": "200ms"})
         self.drivers = self.segment.drivers
+        self.moved: list[str] = []
         self.segment.world.sights = type(self.segment.world.sights)()
         self.fleet = Fleet(
             self.segment.world,
             NoMemory(),
             passed=lambda device, scopes: None,
-            moved=lambda device: None,
+            moved=self.moved.append,
             drivers={"memory": lambda device, wiring: self.drivers[device.name]},
         )
 
@@ -59,6 +61,24 @@ async def running() -> AsyncIterator[Running]:
         yield made
     finally:
         await made.fleet.stop()
+
+
+async def test_a_device_that_becomes_another_is_told_of_and_one_that_only_holds_more_is_not() -> None:
+    """A MAC that nobody can choose is written on nodes, so who writes there hears that it moved; of our VIPs nobody."""
+    async with running() as made:
+        await made.settled()
+        made.moved.clear()
+        facts = made.drivers["gw1"].facts
+        traits = msgspec.structs.replace(facts.traits, tunnel_mac="02:aa:00:00:00:01")
+        made.drivers["gw1"].facts = msgspec.structs.replace(facts, traits=traits)
+        made.fleet.look_at_everything()
+        await made.until(lambda: made.moved)
+        assert made.moved == ["gw1"]
+        made.drivers["gw1"].facts = msgspec.structs.replace(made.drivers["gw1"].facts)
+        passes = made.fleet.workers["gw1"].status.passes
+        made.fleet.look_at_everything()
+        await made.until(lambda: made.fleet.workers["gw1"].status.passes > passes)
+        assert made.moved == ["gw1"], "the same facts anew are no news"
 
 
 def lines(logs: list[Any], event: str) -> list[dict[str, Any]]:
