@@ -28,11 +28,14 @@ def document(kind: str, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     return {"apiVersion": "isthmus.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": dict(spec)}
 
 
-def empty_world(driver: str = "linux") -> World:
-    """Return a world with one cluster that has been read and is empty, one device, and an overlay between them."""
+def empty_world(driver: str = "linux", **options: Any) -> World:
+    """Return a world with one cluster that has been read and is empty, one device, and an overlay between them.
+
+    ``options`` are of the device's spec.
+    """
     world = World()
     world.config_doubt = None
-    device = {"driver": driver, "tunnelAddresses": [str(GATEWAY.ip)], "deletes": {"share": 1}}
+    device = {"driver": driver, "tunnelAddresses": [str(GATEWAY.ip)], "deletes": {"share": 1}, **options}
     link = {"cluster": CLUSTER, "devices": [DEVICE], "path": "overlay", "overlay": {"networks": ["10.200.0.0/16"]}}
     for kind, name, spec in (
         ("KubeCluster", CLUSTER, {"inCluster": True}),

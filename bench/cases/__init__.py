@@ -25,4 +25,5 @@ CASES: dict[str, Case] = {
     "memory": Case("memory"),
     "dataplane": Case("dataplane"),
     "failover": Case("failover"),
+    "netscaler": Case("netscaler", packets=False),
 }

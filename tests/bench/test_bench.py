@@ -75,6 +75,19 @@ def test_profiles_are_written_where_asked(tmp_path: Path) -> None:
     assert "cumulative" in (tmp_path / "build" / "profile-node-noop.txt").read_text()
 
 
+def test_what_a_netscaler_is_asked_is_counted(tmp_path: Path) -> None:
+    """Every row comes to a figure; what is counted, other than what is timed, is as it must be at any size."""
+    _, said, rows = run_bench(tmp_path, "netscaler", BENCH_SCALE="0.01")
+    timed = ("netscaler-20", "netscaler-change", "netscaler-cold", "netscaler-restart")
+    counted = ("netscaler-first", "netscaler-join", "netscaler-member")
+    assert rows.keys() == {*timed, *counted}, said
+    assert all(row["value"] is not None and row["goal"] for row in rows.values()), said
+    for name in counted:
+        assert rows[name]["ok"], said
+        assert "save nsconfig 1/1" in str(rows[name]["note"]), "one debounced save"
+    assert "0 to write" in str(rows["netscaler-restart"]["note"]), said
+
+
 @pytest.mark.packets
 @pytest.mark.parametrize(
     "name",
