@@ -164,6 +164,13 @@ def secrets_by_reference(objects: list[Json]) -> Iterator[str]:
                 yield f"{place} says {variable['name']} aloud"
 
 
+def no_strangers_variables(objects: list[Json]) -> Iterator[str]:
+    """A Service's variables are not in the environment: one named isthmus-controller would be taken for options of ours."""
+    for workload in of_kind(objects, *WORKLOADS):
+        if pod_of(workload).get("enableServiceLinks") is not False:
+            yield f"{named(workload)} has variables of every Service"
+
+
 # --- life -----------------------------------------------------------------------------------------------------------
 
 
@@ -294,7 +301,15 @@ RULES: dict[str, Rule] = {
     rule.__name__: rule
     for rule in (
         *(no_wildcard, secrets_by_name, no_way_to_more_rights, bound_to_ours),
-        *(not_root, shut_in, capabilities_dropped, apart_from_the_host, token_on_purpose, secrets_by_reference),
+        *(
+            not_root,
+            shut_in,
+            capabilities_dropped,
+            apart_from_the_host,
+            token_on_purpose,
+            secrets_by_reference,
+            no_strangers_variables,
+        ),
         *(probed, bounded, important, survives_a_drain, on_every_node),
         *(of_one_version, commands_exist, in_our_namespaces, guarded_namespaces),
     )

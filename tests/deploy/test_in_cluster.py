@@ -86,6 +86,9 @@ async def test_a_pod_that_is_gone_loses_nothing(installed: Installed, tmp_path: 
         await serves(home, first, A)
         await until(lambda: remembered(home) and "isthmus.dev/overlay.main" in str(home.api.list("Node")))
         await until(lambda: "isthmus.dev/Served" in str(home.api.get("Service", "web", "default")["status"]))
+        async with running(deployment, environment, tmp_path / "standby.log", *FAST) as standby:
+            await ready(standby)  # it sees the world, and that is all that ready means: a rollout waits for it
+            assert "stands by" in standby.log()
         before = kept(home)
         first.process.kill()
         await first.process.wait()
