@@ -173,11 +173,11 @@ class JoinedLab:
         self.controller = None
         return status
 
-    async def start_agent(self, node: NodePlan) -> Running:
-        """Start ``isthmus agent node`` on a node."""
+    async def start_agent(self, node: NodePlan, *, lab: Lab | None = None) -> Running:
+        """Start ``isthmus agent node`` on a node, of a lab beside this one if ``lab`` says so."""
         state = self.lab.directory / f"agent-{node.name}"
         argv = (*ISTHMUS, "agent", "node", "--node", node.name, "--state", str(state))
-        kubeconfig = ("--kubeconfig", str(self.lab.kubeconfig))
+        kubeconfig = ("--kubeconfig", str((lab or self.lab).kubeconfig))
         self.agents[node.name] = await self.lab.start_process(
             node.name, (*argv, *kubeconfig), name=f"agent-{node.name}"
         )

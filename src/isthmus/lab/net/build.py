@@ -36,8 +36,10 @@ _AT_ONCE = 4
 class Network:
     """A lab's network, up between ``async with`` and its end."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, *, beside: Network | None = None) -> None:
+        """Describe a network; one ``beside`` another adds its nodes to that one's segment and builds nothing else."""
         self.topology = topology
+        self._beside = beside
         self._nodes: dict[str, NodePlan] = {}
         self._made: list[str] = []
 
@@ -67,6 +69,14 @@ class Network:
         """Build everything; LabError says which line of which namespace the kernel refused."""
         if not in_sandbox():
             raise LabError("A lab's network is only built inside its sandbox: start through isthmus.lab.net.sandbox.")
+        if self._beside is not None:
+            try:
+                for plan in self.topology.node_plans:
+                    await self.add_node(plan.index)
+            except BaseException:
+                await self.down()
+                raise
+            return
         if self.exists(FABRIC):
             raise LabError(
                 "There is a network in this sandbox already; names are fixed, so there can be one at a time."
@@ -93,7 +103,8 @@ class Network:
         self._nodes.clear()
         names, self._made = self._made, []
         # The root's own leg first: a veth goes at once with its peer, while namespaces are reaped some time later.
-        await run(["ip", "link", "delete", CONTROL_LINK], check=False)
+        if self._beside is None:
+            await run(["ip", "link", "delete", CONTROL_LINK], check=False)
         await run(["ip", "-force", "-batch", "-"], text="".join(f"netns del {name}\n" for name in names), check=False)
 
     async def add_node(self, index: int | None = None) -> NodePlan:

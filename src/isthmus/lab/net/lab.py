@@ -53,13 +53,20 @@ class Lab:
 
     ``allocate_pod_cidrs`` gives Nodes created without pod CIDRs the next free ones, as kube-controller-manager does.
     ``api`` may be given to start from a server with other settings or with objects in it, or from another server.
+    A lab ``beside`` another is a second cluster on that one's network: nodes, pods and an API of its own, nothing else.
     """
 
     def __init__(
-        self, topology: Topology | None = None, *, api: ServesKube | None = None, allocate_pod_cidrs: bool = True
+        self,
+        topology: Topology | None = None,
+        *,
+        api: ServesKube | None = None,
+        allocate_pod_cidrs: bool = True,
+        beside: Lab | None = None,
     ) -> None:
         self.topology = topology or Topology()
-        self.network = Network(self.topology)
+        neighbor: Network | None = None if beside is None else beside.network
+        self.network: Network = Network(self.topology, beside=neighbor)
         ranges = tuple(str(one) for one in self.topology.pod_ranges) if allocate_pod_cidrs else ()
         services = tuple(SERVICE_CIDRS[family] for family in self.topology.families)
         self.api: ServesKube = api or KubeApi(service_cidrs=services, cluster_cidrs=ranges)
@@ -122,7 +129,8 @@ class Lab:
             await self.pods.start(self.network.pods)
             host = str(self.topology.control.addresses[0].ip)
             others = tuple(str(address.ip) for address in self.topology.control.addresses[1:])
-            serving = self.api.serving(host=host, port=API_PORT, directory=self._directory, names=others)
+            port = API_PORT + self.topology.cluster - 1
+            serving = self.api.serving(host=host, port=port, directory=self._directory, names=others)
             self._endpoint = await stack.enter_async_context(serving)
             client = KubeClient(self._endpoint.url, token=self._endpoint.token, ca_path=self._endpoint.ca_path)
             self._client = await stack.enter_async_context(client)

@@ -53,6 +53,7 @@ CONTROL_LINK = "control"
 MAX_NODES = 400
 # Above this many nodes an underlay of /24 is full: .201 and up are gateways and the control address.
 _SMALL_UNDERLAY = 200
+_SECOND_MAX = 90
 _VXLAN_OVERHEAD = 50
 
 
@@ -152,9 +153,13 @@ class Topology:
     node_gateway: bool = False
     offloads: bool = False
     device: Device = "linux"
+    cluster: int = 1
 
     def __post_init__(self) -> None:
         _within("nodes", self.nodes, 0, MAX_NODES)
+        # A second cluster's nodes share the first one's segment, from .101 on, and have the same pod CIDRs.
+        _within("cluster", self.cluster, 1, 2)
+        _within("nodes", self.nodes, 0, MAX_NODES if self.cluster == 1 else _SECOND_MAX)
         _within("pods_per_node", self.pods_per_node, 0, 50)
         _within("pod_cidrs_per_node", self.pod_cidrs_per_node, 1, 2)
         _within("gateways", self.gateways, 0, 8)
@@ -200,6 +205,11 @@ class Topology:
         """Return what flannel writes into subnet.env as FLANNEL_MTU: 50 below the underlay, for IPv6 too (its own rule)."""
         return self.underlay_mtu - (_VXLAN_OVERHEAD if self.cni == "flannel" else 0)
 
+    @property
+    def prefix(self) -> str:
+        """Return how the names of a further cluster's nodes and pods begin."""
+        return "" if self.cluster == 1 else f"c{self.cluster}-"
+
     # --- things --------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -241,16 +251,17 @@ class Topology:
     def node(self, index: int) -> NodePlan:
         """Return node number ``index`` (from 1), also one that joins later; InputError when the range has no room."""
         _within("node", index, 1, MAX_NODES if self.nodes > _SMALL_UNDERLAY else _SMALL_UNDERLAY)
-        name = f"node{index}"
-        v4 = f"100.64.{index >> 8}.{index & 255}/16" if self.nodes > _SMALL_UNDERLAY else f"192.0.2.{index}/24"
-        leg = Leg(name, "eth0", f"p-{name}", _mac(0x10, index), self._both(v4, f"2001:db8:1::{index:x}/64"))
+        name = f"{self.prefix}node{index}"
+        place = index + 100 * (self.cluster - 1)
+        v4 = f"100.64.{place >> 8}.{place & 255}/16" if self.nodes > _SMALL_UNDERLAY else f"192.0.2.{place}/24"
+        leg = Leg(name, "eth0", f"p-{name}", _mac(0x10, place), self._both(v4, f"2001:db8:1::{place:x}/64"))
         cidrs: list[Cidr] = []
         for block in range(self.pod_cidrs_per_node):
             second = 244 + (index >> 8) * self.pod_cidrs_per_node + block
             v6 = ip_network(f"fd00:10:{0x244 + block:x}:{index:x}::/64")
             cidrs += self._only(ip_network(f"10.{second}.{index & 255}.0/24"), v6)
         pods = tuple(self._pod(name, index, number, cidrs) for number in range(1, self.pods_per_node + 1))
-        return NodePlan(index, name, leg, tuple(cidrs), _mac(0x20, index), pods)
+        return NodePlan(index, name, leg, tuple(cidrs), _mac(0x20, place), pods)
 
     def vip(self, number: int, family: Family = "ipv4", *, routed: bool = False) -> Address:
         """Return the ``number``-th VIP (from 1) of the on-segment range, or of the routed one."""
@@ -262,7 +273,7 @@ class Topology:
     def _pod(self, node: str, index: int, number: int, cidrs: list[Cidr]) -> PodPlan:
         addresses = tuple(ip_interface(f"{cidr.network_address + 9 + number}/{cidr.prefixlen}") for cidr in cidrs)
         mac = _mac(0x30 + number, index)
-        return PodPlan(f"pod{index}-{number}", node, number, f"veth{number}", mac, addresses)
+        return PodPlan(f"{self.prefix}pod{index}-{number}", node, number, f"veth{number}", mac, addresses)
 
     def _gateway(self, number: int) -> GatewayPlan:
         name = f"{'adc' if self.device == 'netscaler' else 'gw'}{number}"
