@@ -69,6 +69,25 @@ async def test_what_is_left_is_saved_at_the_end() -> None:
     assert rig.asked("save", "nsconfig") == 1
 
 
+async def test_the_last_answer_was_lost() -> None:
+    """What was changed by a request whose answer was lost is saved at the end, too: nobody comes after us to do it."""
+    async with talking(saveAfter="1m") as rig:
+        rig.device.faults.drop_replies(verb="add", resource="vxlan")
+        [result] = await rig.nitro.add("vxlan", [{"id": 1}])
+        assert result.unknown
+    assert not rig.device.config.changed
+    assert rig.sessions == 0
+
+
+async def test_a_device_that_is_gone_at_the_end() -> None:
+    """A device that does not answer any more does not hold up who closes it."""
+    async with talking(saveAfter="1m") as rig:
+        await change(rig, 1)
+        rig.device.reboot(60)
+        async with asyncio.timeout(6):
+            await rig.nitro.close()
+
+
 async def test_somebody_else_saves() -> None:
     """293: a save in progress is waited out, a second and then two, and nothing is said about it."""
     hand = Hand()

@@ -38,6 +38,10 @@ _SAVE_AT_LAST = 15.0
 """Seconds that a save may hold up the end of a process; the device goes on with it by itself."""
 
 
+_FIND_AT_LAST = 5.0
+"""The same where the last answer was lost: a device that is gone must not hold up its next opening."""
+
+
 class Nitro:
     """One device's API. It outlives ``close``: what it learned of the device's pace and of the pair is kept.
 
@@ -99,18 +103,20 @@ class Nitro:
 
     async def close(self) -> None:
         """Save what is not saved, log out, let go of connections; a device that does not answer is left as it is."""
-        await self._saver.stop()
-        if self._wire is None:
-            return
-        if self._saver.unsaved and self._pair.met() is not None and not self._pair.away():
-            with contextlib.suppress(DeviceError, TimeoutError):
-                async with asyncio.timeout(_SAVE_AT_LAST):
-                    await self._saver.now()
         try:
-            await self._pair.leave()
+            await self._saver.stop()
+            if self._saver.unsaved and self._wire is not None and not self._pair.shut():
+                with contextlib.suppress(DeviceError, TimeoutError):
+                    async with asyncio.timeout(_SAVE_AT_LAST if self._pair.found() else _FIND_AT_LAST):
+                        await self._saver.now()
         finally:
-            wire, self._wire = self._wire, None
-            await wire.close()
+            wire = self._wire
+            if wire is not None:
+                try:
+                    await self._pair.leave()
+                finally:
+                    self._wire = None
+                    await wire.close()
 
     @property
     def release(self) -> Release:

@@ -72,9 +72,13 @@ class Pair:
         """Return which session all that is known was read in, as far as there is one."""
         return self._met
 
-    def away(self) -> bool:
-        """Return whether the last we heard is that it does not serve, or nothing at all."""
-        return self._known is None or self._known.gate.shut
+    def found(self) -> bool:
+        """Return whether the primary is known, and answered when it was last asked."""
+        return self._known is not None
+
+    def shut(self) -> bool:
+        """Return whether the last we heard is that nobody serves there now, or nothing since the start."""
+        return self._met is None or self._last.gate.shut
 
     async def leave(self) -> None:
         """End our sessions, as far as the nodes can be reached."""

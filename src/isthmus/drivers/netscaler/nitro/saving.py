@@ -7,7 +7,6 @@ for many changes. Nothing here knows how to save; it knows when, and that two sa
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 
 from isthmus.drivers.netscaler.nitro.errors import Meaning, NitroError
@@ -91,8 +90,9 @@ class Saver:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait({task})
+            if not task.cancelled() and (bug := task.exception()) is not None:
+                raise bug
 
     async def _when_calm(self) -> None:
         pauses: dict[tuple[float, float], float] = {}
