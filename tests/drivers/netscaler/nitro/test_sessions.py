@@ -11,7 +11,7 @@ from drivers.netscaler.nitro.rig import PASSWORD, USER, Given, Hand, appliance, 
 from isthmus.drivers.netscaler.nitro import Meaning, NitroError
 from isthmus.drivers.netscaler.nitro.client import Nitro
 from isthmus.drivers.netscaler.nitro.credentials import DirectoryCredentials
-from isthmus.drivers.netscaler.nitro.sessions import SESSION_TIMEOUT
+from isthmus.drivers.netscaler.nitro.sessions import SESSION_TIMEOUT, token_of
 from isthmus.errors import DeviceFenced, DeviceUnreachable
 from isthmus.lab.nitro import Refusal, serving
 from isthmus.lab.nitro.sessions import Session, Sessions
@@ -267,3 +267,28 @@ async def test_a_closed_client_says_so() -> None:
         with pytest.raises(DeviceUnreachable, match="adc1 is not open"):
             await rig.nitro.get("vxlan")
         await rig.nitro.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "cookies", "token"),
+    [
+        # telegraf#11478: the body has the session, the first cookie deletes an older one.
+        (
+            "##8F90AB",
+            (
+                "SESSID=deleted; expires=Thu, 01-Jan-1970 00:00:01 GMT; Max-Age=0; path=/",
+                "sessionid=%23%238F90AB; path=/nitro/v1",
+            ),
+            "##8F90AB",
+        ),
+        # By the older content type the body is empty, and the cookie all there is.
+        (None, ("NITRO_AUTH_TOKEN=%23%238F90AB; path=/nitro/v1",), "##8F90AB"),
+        (None, ('NITRO_AUTH_TOKEN="%23%238F90AB"',), "##8F90AB"),
+        (None, ("NITRO_AUTH_TOKEN=deleted; path=/",), ""),
+        ("", (), ""),
+        (17, ("other=1",), ""),
+    ],
+)
+def test_where_a_login_puts_the_session(said: object, cookies: tuple[str, ...], token: str) -> None:
+    """In the body, or, with older releases, in a cookie alone; one that is deleted is none."""
+    assert token_of(said, cookies) == token

@@ -25,7 +25,7 @@ from isthmus.drivers.netscaler.nitro.wire import NotSent, Request
 from isthmus.errors import DeviceError, DeviceUnreachable
 from isthmus.metrics import NITRO_LOGINS
 
-__all__ = ["RESTRICTED_TIMEOUT", "SESSION_TIMEOUT", "Session"]
+__all__ = ["RESTRICTED_TIMEOUT", "SESSION_TIMEOUT", "Session", "token_of"]
 
 SESSION_TIMEOUT = 60
 """Seconds of silence after which the device ends a session by itself. A process that is killed every few seconds leaves so
@@ -135,7 +135,7 @@ class Session:
                 body = read_body(answer, f"{self._place}: login", self._known)
             if body.error is not None:
                 raise self._explained(body.error, answer.status)
-            token = _token(body.content.get("sessionid"), answer.cookies)
+            token = token_of(body.content.get("sessionid"), answer.cookies)
             if not token:
                 raise NitroError(
                     "a login without a session", http=answer.status, meaning=Meaning.UNREADABLE, place=self._place
@@ -205,7 +205,7 @@ class Session:
         return hashlib.blake2b(text, key=self._salt).digest()
 
 
-def _token(said: object, cookies: tuple[str, ...]) -> str:
+def token_of(said: object, cookies: tuple[str, ...]) -> str:
     """Return the session that a login gave: in the body, or, by older releases, in a cookie alone."""
     if isinstance(said, str) and said:
         return said
