@@ -111,6 +111,7 @@ class Fleet:
         self._seen: dict[str, DeviceFacts] = {}
         self._made_for: dict[str, EdgeDevice] = {}
         self.workers: dict[str, DeviceWorker] = {}
+        self._ending: set[asyncio.Task[None]] = set()
 
     # --- what devices there are ---------------------------------------------------------------------------------
 
@@ -127,7 +128,8 @@ class Fleet:
 
     async def stop(self) -> None:
         """Let every worker finish the change under way and remember its state; how they ended stays to be seen."""
-        await asyncio.gather(*(self._finish(worker, self.tasks.pop(name)) for name, worker in self.workers.items()))
+        ends = [self._finish(worker, self.tasks.pop(name)) for name, worker in self.workers.items()]
+        await asyncio.gather(*ends, *self._ending)
 
     def _begin(self, name: str, device: EdgeDevice) -> None:
         tenure = self._tenure(name)
@@ -160,7 +162,11 @@ class Fleet:
         self._facts.pop(name, None)
         self._seen.pop(name, None)
         self._made_for.pop(name, None)
-        await self._finish(worker, task)
+        # Letting go of a device saves its configuration: whoever is cancelled meanwhile must not take that along.
+        finish = asyncio.create_task(self._finish(worker, task), name=f"letting go of {name}")
+        self._ending.add(finish)
+        finish.add_done_callback(self._ending.discard)
+        await asyncio.shield(finish)
         metrics.forget("device", name)
         self._world.sights.forget(name)
         self._hand_on_sights()

@@ -102,6 +102,11 @@ async def look(where: Sources, drivers: Collection[str], *, memory: bool = True)
     found.notes += [f"configuration: {one}" for one in snapshot.problems if isinstance(one, InputWarning)]
     for kind, name in snapshot.unusable:
         found.notes.append(f"{kind} {name} cannot be used as it is, and is left out; what it has made stays")
+    if where.environment is not None and where.environment.switch is not None:
+        switch = "/".join(where.environment.switch)
+        found.notes.append(
+            f"what the environment says counts while ConfigMap {switch} is there, which is not asked here"
+        )
     written = [one for one in snapshot.objects.values() if isinstance(one, VirtualIP)]
     found.vips = [*written, *found.vips]
     if memory:
