@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import traceback
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -119,12 +119,14 @@ class Run:
         self.judge.outside = self.outside
         self.outside.api.on_write.append(self._written)
         self._stop = asyncio.Event()
+        self._last: deque[str] = deque(maxlen=5)
         self._running: dict[str, tuple[Process, Controller]] = {}
         self._processes: dict[int, Process] = {}
 
     def _written(self, kind: str, key: Key, before: Json | None, after: Json | None) -> None:
         if kind in ("leases", "events"):
             return
+        self._last.append(f"{kind} {'/'.join(key)}")
         self.outside.note()
         self.judge.written(kind, key, before, after)
 
@@ -307,7 +309,8 @@ class Run:
         after = self.judge.writes, self.outside.api.writes
         if after != before:
             self.judge.wrong(
-                f"a restart in sync makes {after[0] - before[0]} writes to the gateway, {after[1] - before[1]} to the API"
+                f"a restart in sync makes {after[0] - before[0]} writes to the gateway, {after[1] - before[1]} to the API; "
+                f"the last that were written: {', '.join(self._last)}"
             )
 
 
