@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 import msgspec
 import pytest
 
+from isthmus.core.choose import choose
+from isthmus.core.cni import Decision, Finding
 from isthmus.core.explain import explain
+from isthmus.core.ground import Ground
 from isthmus.core.reach import questions
 from isthmus.model.facts import DeviceFacts, DeviceTraits, Endpoint, SliceFacts
 from isthmus.model.plan import Scope
@@ -108,3 +111,53 @@ def test_a_node_is_explained_and_asked_by_its_own_links_address() -> None:
         assert {str(question.address) for question in asked if question.role == "node"} == {address}
     assert rig.planner.joined_nodes("more") == ["n1"]
     assert rig.planner.complaint(Scope("node", "more", "n1")) is None
+
+
+@pytest.mark.parametrize(
+    ("link", "traits", "path", "rejected"),
+    [
+        ({}, {"policy_routes": False}, None, {"overlay": "IP-in-IP needs policy routes, and gw has none"}),
+        ({}, {"policy_routes": True}, "overlay", {}),
+        (
+            {"policyRoutes": {}},
+            {"policy_routes": True},
+            "overlay",
+            {"direct": "spec.policyRoutes names no address of gw on a segment that no other link sends from"},
+        ),
+    ],
+)
+def test_auto_takes_no_path_that_the_device_cannot_have(
+    link: Mapping[str, Any], traits: Mapping[str, Any], path: str | None, rejected: Mapping[str, str]
+) -> None:
+    """A path that needs policy routes, or an address to lead them from, is passed over with the reason."""
+    overlay = {"networks": ["10.200.0.0/24"], "encapsulation": "ipip"}
+    facts = msgspec.structs.replace(FACTS, traits=DeviceTraits(onlink=False, **traits))
+    rig = Rig("auto", link={"overlay": overlay, **link}, facts=facts)
+    rig.put(node("n1", "192.0.2.11", "10.244.1.0/24"))
+    ground = Ground(rig.world, rig.world.links["lab"], rig.world.devices["gw"], facts)
+    choice, why_not = choose(ground, {})
+    assert (choice.path if choice is not None else None) == path
+    assert rejected.items() <= dict(why_not).items()
+
+
+@pytest.mark.parametrize(("ranges", "path"), [((), "overlay"), (("10.244.0.0/16",), "flannel")])
+def test_auto_takes_flannel_on_an_appliance_where_its_network_is_known(ranges: tuple[str, ...], path: str) -> None:
+    """Next hops in subnets of its own need flannel's whole network; without it the overlay is taken, and it is said why."""
+    facts = msgspec.structs.replace(FACTS, traits=TRAITS)
+    rig = Rig("auto", link={"overlay": {"networks": ["10.200.0.0/24"]}}, facts=facts)
+    prefix = "flannel.alpha.coreos.com/"
+    annotations = {
+        f"{prefix}backend-type": "vxlan",
+        f"{prefix}backend-data": '{"VNI":1,"VtepMAC":"0a:58:00:00:00:01"}',
+        f"{prefix}public-ip": "192.0.2.11",
+    }
+    rig.put(node("n1", "192.0.2.11", "10.244.1.0/24", annotations=annotations))
+    finding = Finding(
+        "flannel", True, "vxlan", (), tunnels=("vxlan",), ranges=tuple(ip_network(text) for text in ranges)
+    )
+    rig.world.view("east").homes.decision = Decision("flannel", "certain", "vxlan", "", (finding,))
+    ground = Ground(rig.world, rig.world.links["lab"], rig.world.devices["gw"], facts)
+    choice, why_not = choose(ground, {})
+    assert choice is not None
+    assert choice.path == path
+    assert ("flannel's whole network" in dict(why_not).get("flannel", "")) == (path == "overlay")

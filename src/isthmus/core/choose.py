@@ -53,7 +53,7 @@ def choose(ground: Ground, answered: Mapping[IPAddress, bool] | None) -> tuple[C
         why = f"all {len(nodes)} nodes answer {ground.device_name} on their common segment{_taken_on_trust(ground)}"
         return Choice("direct", why, (), cni), ()
     rejected.append(("direct", why_not))
-    why_not = _not_flannels(ground) or _flannel(nodes)
+    why_not = _not_flannels(ground) or _flannel(nodes) or _out_of_reach(ground)
     if why_not is None:
         why = f"all {len(nodes)} nodes publish flannel VXLAN ends; no agent is needed on any of them"
         return Choice("flannel", why, tuple(rejected), cni), tuple(rejected)
@@ -165,8 +165,20 @@ def _bgp(ground: Ground) -> str | None:
     return f"{speaks[0].title} speaks BGP, so {ground.device_name} could be its peer; that is not built yet"
 
 
+def _out_of_reach(ground: Ground) -> str | None:
+    """Say why the device could not have flannel's nodes as neighbors, or none: it can, or needs not."""
+    if ground.traits.onlink or flannel.networks(ground):
+        return None
+    return (
+        f"{ground.device_name} must know flannel's whole network, and neither flannel's ConfigMap nor spec.podNetworks of "
+        "the link names it"
+    )
+
+
 def _overlay(ground: Ground) -> str | None:
     overlay = ground.link.spec.overlay
     if overlay is None:
         return "the link has no spec.overlay.networks"
-    return refused_port(ground) if overlay.encapsulation == "vxlan" else None
+    if overlay.encapsulation == "vxlan":
+        return refused_port(ground)
+    return None if ground.traits.policy_routes else f"IP-in-IP needs policy routes, and {ground.device_name} has none"

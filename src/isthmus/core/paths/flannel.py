@@ -121,16 +121,21 @@ def node_annotations(ground: Ground, own: NodeFacts) -> dict[str, str]:
     return values
 
 
+def networks(ground: Ground) -> tuple[IPNetwork, ...]:
+    """Return the networks that flannel may give nodes parts of, as far as anybody says them."""
+    known = ground.cluster.cni
+    published = known.networks[0].ranges if known is not None and len(known.networks) == 1 else ()
+    return (*ground.link.spec.pod_networks, *published)
+
+
 def network(ground: Ground, prefix: IPNetwork) -> IPNetwork | None:
     """Return the network out of which flannel gave the device ``prefix``: as the link's ``podNetworks`` say, else flannel's
     own configuration.
     """
-    known = ground.cluster.cni
-    published = known.networks[0].ranges if known is not None and len(known.networks) == 1 else ()
     return next(
         (
             one
-            for one in (*ground.link.spec.pod_networks, *published)
+            for one in networks(ground)
             if one.version == prefix.version and overlap(one, prefix) and one.prefixlen <= prefix.prefixlen
         ),
         None,
