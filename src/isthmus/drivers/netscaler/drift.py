@@ -36,10 +36,15 @@ class Mark:
         self._changed = self._looked = clock()
         self._doubt = False
 
-    async def seen(self, counts: Mapping[str, int]) -> None:
+    async def read(self) -> str:
+        """Return the mark as it is; to be asked before a look begins, for what changes during one may be missed by it."""
+        rows = await self._nitro.get("nsconfig", attrs=("lastconfigchangedtime",))
+        return text_of(rows[0], "lastconfigchangedtime") if rows else ""
+
+    def seen(self, mark: str, counts: Mapping[str, int]) -> None:
         """Take what a look at everything has found for known; ``counts`` are the numbers of objects."""
         self._counts = {kind: counts[kind] for kind in COUNTED if kind in counts}
-        self._known = await self._read()
+        self._known = mark
         self._looked = self._clock()
         if self._looked - self._changed > _DOUBT:
             self._doubt = False
@@ -57,7 +62,7 @@ class Mark:
     async def written(self) -> None:
         """Take the mark as our own batch has left it for known."""
         self._changed, self._doubt = self._clock(), True
-        self._known = await self._read()
+        self._known = await self.read()
 
     @property
     def doubtful(self) -> bool:
@@ -66,7 +71,7 @@ class Mark:
 
     async def moved(self) -> bool:
         """Say whether somebody has changed something that we do not know of."""
-        if await self._read() != self._known:
+        if await self.read() != self._known:
             return True
         if self._clock() - self._changed > _DOUBT + INTERVAL:
             return False
@@ -78,7 +83,3 @@ class Mark:
         """Say whether the device runs what it has not saved; whoever changed it may be gone."""
         rows = await self._nitro.get("nsconfig", attrs=("configchanged",))
         return bool(rows) and text_of(rows[0], "configchanged").upper() in ("YES", "TRUE")
-
-    async def _read(self) -> str:
-        rows = await self._nitro.get("nsconfig", attrs=("lastconfigchangedtime",))
-        return text_of(rows[0], "lastconfigchangedtime") if rows else ""

@@ -27,7 +27,8 @@ from isthmus.drivers.netscaler.observe import Known, look
 from isthmus.drivers.netscaler.shapes import Impossible, objects_of
 from isthmus.drivers.netscaler.sight import Sight
 from isthmus.drivers.netscaler.steps import replaced
-from isthmus.drivers.netscaler.writer import Store, Writer
+from isthmus.drivers.netscaler.store import Store
+from isthmus.drivers.netscaler.writer import Writer
 from isthmus.errors import DeviceUnreachable
 from isthmus.model.facts import DeviceFacts
 from isthmus.model.kinds.netscaler import NetScalerOptions
@@ -136,13 +137,14 @@ class NetScalerDriver:
         return Observation(sight.resources, sight.told_foreign(), self._facts, sight.identities)
 
     async def _look(self, identities: Collection[str] | None) -> Sight:
+        mark = await self._mark.read() if identities is None else ""
         sight = await look(self.nitro, self._names, self._ledger, self._known, self._tunnel_mac, identities)
         self._store.take(sight)
         if identities is None:
             self._facts = facts_of(self._known.places, neighbors=self._options.neighbors, tunnel_mac=self._tunnel_mac)
             self._foreign = sight.told_foreign()
             self._looked = True
-            await self._mark.seen(self._known.counts)
+            self._mark.seen(mark, self._known.counts)
         return sight
 
     @property

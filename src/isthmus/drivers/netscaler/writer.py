@@ -7,7 +7,6 @@ seen to be ours is looked at first. What a device says exists already is looked 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 from isthmus.drivers.base import Outcome
@@ -19,13 +18,14 @@ from isthmus.drivers.netscaler.names import Names
 from isthmus.drivers.netscaler.nitro import Nitro
 from isthmus.drivers.netscaler.objects import Obj, make
 from isthmus.drivers.netscaler.observe import Known
+from isthmus.drivers.netscaler.placing import Placing
 from isthmus.drivers.netscaler.shapes import Impossible, objects_of, vip_object
 from isthmus.drivers.netscaler.sight import Sight
 from isthmus.drivers.netscaler.steps import Step, script
+from isthmus.drivers.netscaler.store import Store
 from isthmus.drivers.netscaler.sweep import sweep
 from isthmus.model.plan import Change
 from isthmus.model.resources import (
-    AnyResource,
     FdbEntry,
     IPAddress,
     IpTunnel,
@@ -40,7 +40,7 @@ from isthmus.model.resources import (
     VirtualServer,
 )
 
-__all__ = ["Store", "Writer"]
+__all__ = ["Writer"]
 
 _GROUPS: dict[type, str] = {
     Tunnel: "tunnels",
@@ -54,46 +54,6 @@ _GROUPS: dict[type, str] = {
     VirtualServer: "services",
     VirtualAddress: "services",
 }
-_MARKED_BY_LINE = (Tunnel, SourceAddress, Route, VirtualAddress)
-
-
-@dataclass(slots=True)
-class Store:
-    """What is known to stand: resources of ours, and the objects behind those that are not as they should be."""
-
-    held: dict[str, AnyResource]
-    odd: dict[str, tuple[Obj, ...]]
-
-    def take(self, sight: Sight) -> None:
-        """Take over what a look has found."""
-        if sight.identities is None:
-            self.held, self.odd = dict(sight.resources), dict(sight.odd)
-            return
-        for identity in sight.identities:
-            self.held.pop(identity, None)
-            self.odd.pop(identity, None)
-        self.held |= sight.resources
-        self.odd |= sight.odd
-
-    def done(self, change: Change) -> None:
-        """Note that a change stands."""
-        self.odd.pop(change.identity, None)
-        if change.after is None:
-            self.held.pop(change.identity, None)
-        else:
-            self.held[change.identity] = change.after
-
-    def servers_on(self, address: IPAddress) -> set[str]:
-        """Return the identities of the virtual servers of ours on ``address``."""
-        return {
-            identity
-            for identity, one in self.held.items()
-            if identity.startswith("virtual-server ") and _address_of(identity, one) == address
-        }
-
-
-def _address_of(identity: str, one: AnyResource) -> IPAddress | None:
-    return one.address if isinstance(one, VirtualServer) else None
 
 
 class Writer:
@@ -121,8 +81,9 @@ class Writer:
 
     async def apply(self, changes: Sequence[Change]) -> AsyncIterator[Outcome]:
         """Carry out ``changes`` in order and yield an outcome for each."""
-        judged = await self._judge_places(changes)
-        lines = self._lines([change for change in changes if change.identity not in judged])
+        placing = Placing(self._ledger, self._store, self._look)
+        judged = await placing.judge(changes)
+        lines = placing.lines([change for change in changes if change.identity not in judged])
         failed = await self._write_lines(lines)
         for identity, line in lines.items():
             if line in failed:
@@ -138,79 +99,6 @@ class Writer:
         await self._tidy(ended, lines)
 
     # --- before anything is written -----------------------------------------------------------------------------
-
-    async def _judge_places(self, changes: Sequence[Change]) -> dict[str, tuple[str, str]]:
-        """Look at the places that are not known to be ours; return what is judged without writing: result and reason."""
-        unsure = {change.identity for change in changes if self._unsure(change)}
-        for change in changes:
-            if isinstance(change.after, VirtualServer) and not self._store.servers_on(change.after.address):
-                unsure.add(f"vip {change.after.address}")
-        if not unsure:
-            return {}
-        sight = await self._look(unsure)
-        judged: dict[str, tuple[str, str]] = {}
-        foreign = sight.told_foreign()
-        taken = {
-            change.identity for change in changes if change.adopts and foreign.get(change.identity) == change.adopts
-        }
-        for change in changes:
-            identity = change.identity
-            sentence = foreign.get(identity, "")
-            if identity in unsure:
-                if change.after is None and identity not in sight.resources and identity not in sight.odd:
-                    judged[identity] = ("done", "")
-                elif sentence and identity in taken:
-                    if not sight.theirs.get(identity):
-                        judged[identity] = (
-                            "refused",
-                            f"{sentence} cannot be taken over; remove it on the device first",
-                        )
-                    else:
-                        self._store.odd[identity] = sight.theirs[identity]
-                elif sentence:
-                    judged[identity] = ("refused", f"exists, not ours: {sentence}")
-            if isinstance(change.after, VirtualServer) and identity not in judged:
-                vip = f"vip {change.after.address}"
-                if vip in foreign and vip not in taken and vip not in self._store.held:
-                    judged[identity] = ("refused", f"its address exists, not ours: {foreign[vip]}")
-        return judged
-
-    def _unsure(self, change: Change) -> bool:
-        held = self._store.held.get(change.identity)
-        if change.adopts:
-            return True
-        if change.after is None or change.before is not None:
-            return held is None or (isinstance(held, Partial) and change.identity not in self._store.odd)
-        # What lies in something of ours, or bears our name, can be nobody else's.
-        return held is None and isinstance(change.after, (*_MARKED_BY_LINE, VirtualServer, IpTunnel))
-
-    def _lines(self, changes: Sequence[Change]) -> dict[str, str]:
-        """Return the lines of the ledger that ``changes`` need, by identity."""
-        new = {change.after.address.network for change in changes if isinstance(change.after, SourceAddress)}
-        served = {change.after.address for change in changes if isinstance(change.after, VirtualServer)}
-        lines: dict[str, str] = {}
-        leaving = {change.identity for change in changes if change.after is None}
-        for change in changes:
-            after = change.after
-            if after is None:
-                gone = self._store.held.get(change.identity)
-                if isinstance(gone, VirtualServer):
-                    vip = self._store.held.get(f"vip {gone.address}")
-                    alone = not self._store.servers_on(gone.address) - leaving
-                    if vip is not None and vip.identity not in leaving and alone:
-                        lines[vip.identity] = f"vip {gone.address}"  # what marked it goes, and it stays
-                continue
-            if isinstance(after, Route):
-                contained = self._ledger.intents.link_of(after.via) is not None
-                if contained or any(after.via in network for network in new if network.version == after.via.version):
-                    continue
-            if isinstance(after, VirtualAddress) and (
-                after.address in served or self._store.servers_on(after.address)
-            ):
-                continue
-            if (needed := line_of(after)) is not None:
-                lines[change.identity] = needed
-        return lines
 
     async def _write_lines(self, lines: dict[str, str]) -> dict[str, str]:
         missing = [line for line in lines.values() if line not in self._ledger.lines]
@@ -237,7 +125,10 @@ class Writer:
         live = [change for change in run if courses[change.identity].goes_on]
         await self._before(live, courses, disturbed)
         self._with_addresses(live, courses, disturbed, whole)
-        await self._carry(courses, live)
+        vips = [change for change in live if isinstance(change.after, VirtualAddress) and change.before is None]
+        await self._carry(courses, [change for change in live if change not in vips])
+        self._mark_vips(vips, run, courses)
+        await self._carry(courses, [change for change in vips if courses[change.identity].goes_on])
         unclear = [change for change in live if courses[change.identity].look]
         if unclear:
             await self._again(unclear, courses)
@@ -250,6 +141,23 @@ class Writer:
             )
             for change in run
         ]
+
+    def _mark_vips(self, vips: Sequence[Change], run: Sequence[Change], courses: dict[str, Course]) -> None:
+        """Make no VIP that nothing would mark as ours: neither a line, nor a virtual server that stands on it."""
+        for change in vips:
+            vip = change.after
+            assert isinstance(vip, VirtualAddress), "these are"
+            if line_of(vip) in self._ledger.lines or self._store.servers_on(vip.address):
+                continue
+            servers = [
+                courses[one.identity]
+                for one in run
+                if isinstance(one.after, VirtualServer) and one.after.address == vip.address
+            ]
+            if not any(course.ending == "done" for course in servers):
+                unknown = any(course.ending == "unknown" for course in servers)
+                reason = "no virtual server of ours stands on it"
+                courses[change.identity].end("unknown" if unknown else "refused", reason)
 
     async def _carry(self, courses: dict[str, Course], changes: Sequence[Change]) -> None:
         part = [courses[change.identity] for change in changes]
