@@ -14,7 +14,9 @@ from isthmus.core.beside import carried
 from isthmus.core.cni import Decision, Finding
 from isthmus.core.ground import Ground
 from isthmus.core.overlay_addresses import OverlayAddresses
+from isthmus.core.paths.overlay import node_side
 from isthmus.kube.publishing import read
+from isthmus.model.facts import DeviceFacts, Interface
 from isthmus.model.resources import Route, Tunnel
 
 
@@ -144,3 +146,12 @@ def test_direct_takes_the_card_that_is_on_the_segment() -> None:
     }
     assert routes == {"10.244.1.0/24": ip_address("192.0.2.21"), "10.244.2.0/24": ip_address("192.0.2.12")}
     assert [refusal.reason for refusal in plan.refusals] == ["NotOnSegment"]
+
+
+@pytest.mark.parametrize(("card", "mtu"), [(9000, 1450), (1500, 1450), (1400, 1350)])
+def test_a_nodes_end_fits_through_its_own_card(card: int, mtu: int) -> None:
+    """A node with a narrower card than the others has a narrower tunnel, and says so to whoever sends through it."""
+    attached = Attachment((ip_interface("10.200.0.1/24"),), "02:00:00:00:00:05", 7700, 7700, 1450)
+    facts = DeviceFacts((Interface("eth0", mtu=card, addresses=(ip_interface("192.0.2.11/24"),)),))
+    (found,) = [one for one in node_side(attached, ip_address("192.0.2.11"), facts) if isinstance(one, Tunnel)]
+    assert found.mtu == mtu

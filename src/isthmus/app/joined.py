@@ -94,7 +94,7 @@ class JoinedCluster:
 
     def _make(self) -> None:
         """Make the parts that follow the cluster and write into it, with nothing in them."""
-        self._homes_known = False
+        self._homes_unknown: tuple[frozenset[str], frozenset[str]] | None = None
         self._node_count = 0
         self._events = EventWriter(self.client)
         context = Context(self.name, self._world, self.client, self._fleet, self._touch, time.time)
@@ -259,17 +259,18 @@ class JoinedCluster:
         self._fleet.touch(heard.scopes)
 
     def _read(self, kind: str) -> None:
-        if not self._world.view(self.name).pending:
+        if not self._world.view(self.name).awaited:
             self._passes = {name: worker.status.passes for name, worker in self._workers().items()}
         self.look_at_everything()
         self._fleet.look_at_everything(self._workers())
 
     def _homes_moved(self, scopes: set[Scope]) -> None:
         """Take the news that another CNI was found, or that pods are elsewhere now."""
-        known = not self._world.view(self.name).pending & {"network", "pods"}
-        if known != self._homes_known:
-            self._homes_known = known
-            if known:
+        view, both = self._world.view(self.name), {"network", "pods"}
+        unknown = (frozenset(view.pending & both), frozenset(view.awaited & both))
+        if unknown != self._homes_unknown:
+            self._homes_unknown = unknown
+            if not unknown[1]:
                 self._read("pods")
         self._look_at_links(standins=False)
         self._fleet.touch(scopes)

@@ -115,7 +115,7 @@ class StatusRound:
     def _unseen(self) -> bool:
         """Say whether a cluster has neither been read nor failed, or a device neither been looked at nor failed."""
         for name, joined in self._joining.clusters.items():
-            waits = self._world.view(name).pending or not joined.version
+            waits = self._world.view(name).awaited or not joined.version
             if waits and joined.failing() is None:
                 return True
         return any(not worker.status.passes and not worker.status.error for worker in self._fleet.workers.values())

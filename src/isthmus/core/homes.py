@@ -128,6 +128,11 @@ class Homes:
                 )
         return None
 
+    def denied(self) -> bool:
+        """Say whether that is so for lack of a right: then waiting alone changes nothing."""
+        needed = list(self._needed()) if self.decision is not None and not self.as_assigned else []
+        return self.waits() is not None and bool(needed) and all(self.states[kind] != "unread" for kind in needed)
+
     def doubt(self) -> str | None:
         """Return why what is known of where pods are is not to be believed just now, or none."""
         needed = [] if self.as_assigned else self._needed()

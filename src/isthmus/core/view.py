@@ -56,6 +56,11 @@ class ClusterView:
         """Return which CNI it has, none until that was looked at."""
         return self.homes.decision
 
+    @property
+    def awaited(self) -> set[str]:
+        """Return what is still to be read: all that is pending, but not what we may not read."""
+        return self.pending - {"pods"} if self.homes.denied() else self.pending
+
     def unconfirm(self) -> None:
         """Take nothing for read any more; what is known stays."""
         self.pending.update(KNOWLEDGE)

@@ -195,7 +195,8 @@ def mtu(ground: Ground, version: int) -> int | None:
 def node_side(attached: Attachment, local: IPAddress, facts: DeviceFacts) -> list[AnyResource]:
     """Return what the node's agent puts on its node: tunnel, addresses, devices' entries, and the port's filter.
 
-    ``local`` is the node's own InternalIP of the devices' family; ``facts`` the node's interfaces.
+    ``local`` is the node's own InternalIP of the devices' family; ``facts`` the node's interfaces. The tunnel is no wider
+    than what fits through the node's own card: a longer packet would be lost there without a word.
     """
     if attached.encapsulation == "ipip":
         return ipip.node_side(attached, local)
@@ -209,7 +210,7 @@ def node_side(attached: Attachment, local: IPAddress, facts: DeviceFacts) -> lis
             port=attached.port,
             local=local,
             mac=attached.mac,
-            mtu=attached.mtu,
+            mtu=min(attached.mtu, interface.mtu - VXLAN_OVERHEAD[local.version]) if interface else attached.mtu,
             underlay=interface.name if interface is not None else None,
         ),
         *(SourceAddress(address, name) for address in attached.addresses),
