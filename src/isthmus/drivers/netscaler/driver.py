@@ -66,7 +66,7 @@ class NetScalerDriver:
         self._fence = Fence(device, self._ledger, epoch, timeout=options.timeout, sleep=sleep)
         self._mark = Mark(self.nitro)
         self._known = Known()
-        self._store = Store({}, {})
+        self._store = Store()
         self._mac = options.tunnel_mac or ""
         self._facts = DeviceFacts()
         self._foreign: Mapping[str, str] = {}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from isthmus.drivers.netscaler.objects import Obj
 from isthmus.drivers.netscaler.sight import Sight
 from isthmus.model.plan import Change
@@ -12,40 +10,44 @@ from isthmus.model.resources import AnyResource, IPAddress, VirtualServer
 __all__ = ["Store"]
 
 
-@dataclass(slots=True)
 class Store:
-    """What is known to stand: resources of ours, and the objects behind those that are not as they should be."""
+    """Resources of ours, and the objects behind those that are not as they should be."""
 
-    held: dict[str, AnyResource]
-    odd: dict[str, tuple[Obj, ...]]
+    def __init__(self) -> None:
+        self.held: dict[str, AnyResource] = {}
+        self.odd: dict[str, tuple[Obj, ...]] = {}
+        self._servers: dict[IPAddress, set[str]] = {}
 
     def take(self, sight: Sight) -> None:
         """Take over what a look has found."""
         if sight.identities is None:
-            self.held, self.odd = dict(sight.resources), dict(sight.odd)
-            return
-        for identity in sight.identities:
-            self.held.pop(identity, None)
-            self.odd.pop(identity, None)
-        self.held |= sight.resources
-        self.odd |= sight.odd
+            self.held, self.odd, self._servers = {}, dict(sight.odd), {}
+        else:
+            for identity in sight.identities:
+                self.drop(identity)
+                self.odd.pop(identity, None)
+            self.odd |= sight.odd
+        for resource in sight.resources.values():
+            self._hold(resource)
 
     def done(self, change: Change) -> None:
         """Note that a change stands."""
         self.odd.pop(change.identity, None)
-        if change.after is None:
-            self.held.pop(change.identity, None)
-        else:
-            self.held[change.identity] = change.after
+        self.drop(change.identity)
+        if change.after is not None:
+            self._hold(change.after)
+
+    def drop(self, identity: str) -> None:
+        """Forget what stands at ``identity``."""
+        before = self.held.pop(identity, None)
+        if isinstance(before, VirtualServer):
+            self._servers.get(before.address, set()).discard(identity)
 
     def servers_on(self, address: IPAddress) -> set[str]:
         """Return the identities of the virtual servers of ours on ``address``."""
-        return {
-            identity
-            for identity, one in self.held.items()
-            if identity.startswith("virtual-server ") and _address_of(identity, one) == address
-        }
+        return set(self._servers.get(address, ()))
 
-
-def _address_of(identity: str, one: AnyResource) -> IPAddress | None:
-    return one.address if isinstance(one, VirtualServer) else None
+    def _hold(self, resource: AnyResource) -> None:
+        self.held[resource.identity] = resource
+        if isinstance(resource, VirtualServer):
+            self._servers.setdefault(resource.address, set()).add(resource.identity)

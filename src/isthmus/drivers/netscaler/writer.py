@@ -101,7 +101,8 @@ class Writer:
     # --- before anything is written -----------------------------------------------------------------------------
 
     async def _write_lines(self, lines: dict[str, str]) -> dict[str, str]:
-        missing = [line for line in lines.values() if line not in self._ledger.lines]
+        there = self._ledger.lines
+        missing = [line for line in lines.values() if line not in there]
         if not missing and not self._ledger.lost:
             return {}
         self._may_write()
@@ -126,7 +127,8 @@ class Writer:
         await self._before(live, courses, disturbed)
         self._with_addresses(live, courses, disturbed, whole)
         vips = [change for change in live if isinstance(change.after, VirtualAddress) and change.before is None]
-        await self._carry(courses, [change for change in live if change not in vips])
+        last = {change.identity for change in vips}
+        await self._carry(courses, [change for change in live if change.identity not in last])
         self._mark_vips(vips, run, courses)
         await self._carry(courses, [change for change in vips if courses[change.identity].goes_on])
         unclear = [change for change in live if courses[change.identity].look]
@@ -144,16 +146,17 @@ class Writer:
 
     def _mark_vips(self, vips: Sequence[Change], run: Sequence[Change], courses: dict[str, Course]) -> None:
         """Make no VIP that nothing would mark as ours: neither a line, nor a virtual server that stands on it."""
+        there = self._ledger.lines
+        made: dict[IPAddress, list[Course]] = {}
+        for one in run:
+            if isinstance(one.after, VirtualServer):
+                made.setdefault(one.after.address, []).append(courses[one.identity])
         for change in vips:
             vip = change.after
             assert isinstance(vip, VirtualAddress), "these are"
-            if line_of(vip) in self._ledger.lines or self._store.servers_on(vip.address):
+            if line_of(vip) in there or self._store.servers_on(vip.address):
                 continue
-            servers = [
-                courses[one.identity]
-                for one in run
-                if isinstance(one.after, VirtualServer) and one.after.address == vip.address
-            ]
+            servers = made.get(vip.address, [])
             if not any(course.ending == "done" for course in servers):
                 unknown = any(course.ending == "unknown" for course in servers)
                 reason = "no virtual server of ours stands on it"
@@ -259,7 +262,7 @@ class Writer:
             elif sight.resources.get(identity) == change.after:
                 course.reason = ""
             else:
-                self._store.held.pop(identity, None)
+                self._store.drop(identity)
                 found = sight.resources.get(identity)
                 standing = sight.odd.get(identity, ())
                 if not standing and found is not None:
