@@ -6,6 +6,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 from isthmus.drivers.netscaler.driver import NetScalerDriver
+from isthmus.drivers.netscaler.ledger import ROOM
 from isthmus.model.plan import Change
 from isthmus.model.resources import Partial, Route, SourceAddress, VirtualAddress, VirtualServer
 
@@ -173,3 +174,23 @@ async def test_a_vip_answers_only_where_it_is_wished_for(yard: Yard) -> None:
     await settle(driver, {})
     assert answers() == []
     await driver.close()
+
+
+async def test_a_full_set_is_followed_by_the_next(yard: Yard) -> None:
+    """More lines than one set takes go into a second one, are read from both, and go from both."""
+    driver = await opened(yard)
+    first = int(ip_address("10.0.0.0"))
+    wanted = by_identity(
+        *(Route(ip_network((first + 256 * n, 24)), ip_address("192.0.2.11"), "vlan1") for n in range(ROOM + 20))
+    )
+    await settle(driver, wanted)
+    sets = [str(row["name"]) for row in yard.rows("policypatset_pattern_binding")]
+    assert sets.count("isth_main_ledger") == ROOM
+    assert sets.count("isth_main_ledger2") == 21, "with the writer's own line"
+    await driver.close()
+    again = await opened(yard, epoch=2)
+    assert await converge(again, wanted) == []
+    await settle(again, {})
+    await again.vacate()
+    assert not yard.rows("policypatset")
+    await again.close()
