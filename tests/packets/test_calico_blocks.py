@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from isthmus.lab.joined import GATEWAY
 from isthmus.lab.net.clients import fetch
 from isthmus.lab.net.pods import HTTP_PORT, PodServers
 from isthmus.lab.net.topology import Cidr, NodePlan
@@ -88,10 +87,15 @@ def block(cidr: Cidr, node: str, lent: dict[int, str] | None = None) -> dict[str
     }
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["direct", "overlay"])
+@pytest_asyncio.fixture(
+    scope="module",
+    loop_scope="module",
+    params=["direct-linux", "overlay-linux", "direct-netscaler", "overlay-netscaler"],
+)
 async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     """Return a lab whose cluster has Calico: two blocks a family and node, joined by a path."""
-    async with joined_lab(request.param, join=False, nodes=2, pod_cidrs_per_node=2) as rig:
+    path, _, device = request.param.partition("-")
+    async with joined_lab(path, device=device, join=False, nodes=2, pod_cidrs_per_node=2) as rig:
         client = rig.lab.client
         await client.ensure("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition())
         await client.ensure("/apis/apps/v1/namespaces/kube-system/daemonsets", daemon_set())
@@ -113,12 +117,12 @@ async def give(rig: Rig, node: str, address: str) -> PodServers:
     return served
 
 
-async def who_answers(address: str, name: str) -> None:
+async def who_answers(rig: Rig, address: str, name: str) -> None:
     """Wait until the pod of that name answers the gateway at ``address``."""
     where = ip_interface(address).ip
 
     async def answers() -> bool:
-        return (await fetch(GATEWAY, where, HTTP_PORT, timeout=0.4)).pod == name
+        return (await fetch(rig.gateway, where, HTTP_PORT, timeout=0.4)).pod == name
 
     await until(answers, timeout=10)
 
@@ -150,7 +154,7 @@ async def test_a_borrowed_address_is_routed_to_the_node_that_has_the_pod(rig: Ri
     served = await give(rig, "node1", borrowed)
     try:
         await rig.lab.client.ensure(GROUP, block(cidr, "node2", {40: "node1"}))
-        await who_answers(borrowed, "pod1-1")
+        await who_answers(rig, borrowed, "pod1-1")
         assert await rig.pod_answers("node2")
         await rig.lab.client.ensure(GROUP, block(cidr, "node2"))
         await rig.until_gone(borrowed.partition("/")[0])
@@ -165,13 +169,13 @@ async def test_a_block_that_moves_is_followed(rig: Rig) -> None:
     assert cidr.version == 4
     wanderer = f"{cidr.network_address + 50}/32"
     first = await give(rig, "node1", wanderer)
-    await who_answers(wanderer, "pod1-1")
+    await who_answers(rig, wanderer, "pod1-1")
     await first.stop_all()
     await rig.ip("address", "del", wanderer, "dev", "eth0", where="pod1-1")
     second = await give(rig, "node2", wanderer)
     try:
         await rig.lab.client.ensure(GROUP, block(cidr, "node2"))
-        await who_answers(wanderer, "pod2-1")
+        await who_answers(rig, wanderer, "pod2-1")
     finally:
         await second.stop_all()
         await rig.lab.client.ensure(GROUP, block(cidr, "node1"))

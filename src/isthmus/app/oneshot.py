@@ -24,7 +24,7 @@ from isthmus.core.ground import Ground
 from isthmus.core.planner import DevicePlanner
 from isthmus.core.world import World
 from isthmus.drivers.base import Driver
-from isthmus.errors import InputError, IsthmusError
+from isthmus.errors import DeviceUnsupported, InputError, IsthmusError
 from isthmus.kube.identity import cluster_uid
 from isthmus.loop.session import PROJECTIONS
 from isthmus.loop.snapshot import list_facts, read_network
@@ -122,7 +122,11 @@ class Oneshot:
             names = [name for cluster, name in wanted if cluster == link.spec.cluster]
             for ground in self.grounds(link) if names else ():
                 device = ground.device_name
-                answers, narrow = await ask_about(self.drivers[device], ground, names)
+                try:
+                    answers, narrow = await ask_about(self.drivers[device], ground, names)
+                except DeviceUnsupported as error:
+                    hops.append(Hop("probe", str(error)))
+                    continue
                 hops += answered(link.spec.cluster, answers, device)
                 hops += [Hop("probe", f"{device}: {text}", False) for text in narrow]
         return hops
