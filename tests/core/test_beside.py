@@ -5,11 +5,12 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_interface
 from typing import Any
 
+import msgspec
 import pytest
 
 from core.rig import Rig, node
 from isthmus.core import attachment
-from isthmus.core.attachment import Attachment
+from isthmus.core.attachment import Attachment, Peer
 from isthmus.core.beside import carried
 from isthmus.core.cni import Decision, Finding
 from isthmus.core.ground import Ground
@@ -17,7 +18,7 @@ from isthmus.core.overlay_addresses import OverlayAddresses
 from isthmus.core.paths.overlay import node_side
 from isthmus.kube.publishing import read
 from isthmus.model.facts import DeviceFacts, Interface
-from isthmus.model.resources import Route, Tunnel
+from isthmus.model.resources import ZERO_MAC, FdbEntry, Neighbor, Route, SourceAddress, Tunnel
 
 
 def with_cni(rig: Rig, name: str, **said: Any) -> Rig:
@@ -155,3 +156,19 @@ def test_a_nodes_end_fits_through_its_own_card(card: int, mtu: int) -> None:
     facts = DeviceFacts((Interface("eth0", mtu=card, addresses=(ip_interface("192.0.2.11/24"),)),))
     (found,) = [one for one in node_side(attached, ip_address("192.0.2.11"), facts) if isinstance(one, Tunnel)]
     assert found.mtu == mtu
+
+
+def test_a_peer_whose_mac_nobody_knows_is_asked_for() -> None:
+    """A node floods to such a peer and has no neighbor for it; for NDP it gets the link-local address of its own MAC."""
+    peer = Peer("a10", ip_address("192.0.2.60"), ZERO_MAC, (ip_address("10.200.0.254"), ip_address("fd00:200::ff")))
+    addresses = (ip_interface("10.200.0.1/24"), ip_interface("fd00:200::1/64"))
+    attached = Attachment(addresses, "02:00:00:00:00:05", 7700, 7700, 1450, (peer,))
+    facts = DeviceFacts((Interface("eth0", addresses=(ip_interface("192.0.2.11/24"),)),))
+    found = node_side(attached, ip_address("192.0.2.11"), facts)
+    assert FdbEntry("isth7700", ZERO_MAC, ip_address("192.0.2.60")) in found
+    assert SourceAddress(ip_interface("fe80::ff:fe00:5/64"), "isth7700") in found
+    assert not [one for one in found if isinstance(one, Neighbor)]
+    told = msgspec.structs.replace(attached, peers=(msgspec.structs.replace(peer, mac="02:00:5e:10:00:02"),))
+    known = node_side(told, ip_address("192.0.2.11"), facts)
+    assert len([one for one in known if isinstance(one, Neighbor)]) == 2
+    assert not [one for one in known if isinstance(one, SourceAddress) and one.address.is_link_local]

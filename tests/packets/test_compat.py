@@ -111,11 +111,17 @@ async def second_endpoint(namespace: str, data: Mapping[str, str]) -> None:
     length = overlay["networks"][0].partition("/")[2]
     vxlan = f"type vxlan id {overlay['vni']} local {endpoint['vtep']} dstport {overlay['port']} nolearning"
     nodes = [key.removeprefix("Node-") for key in data if key.startswith("Node-")]
+    own6 = next(text for text in endpoint["overlay"] if ":" in text)
     links = [
         f"link add theirs mtu {overlay['mtu']} {vxlan}",
         f"addr add {data['EndpointIP']}/{length} dev theirs",
+        f"addr add {own6} dev theirs nodad",
         "link set theirs up",
     ]
+    for node in overlay["nodes"]:  # IPv6 stands in the document alone
+        inside = next(text.partition("/")[0] for text in node["overlay"] if ":" in text)
+        links.append(f"neigh replace {inside} lladdr {node['mac']} dev theirs nud permanent")
+        links += [f"route replace {cidr} via {inside} dev theirs" for cidr in node["podCIDRs"] if ":" in cidr]
     for node in nodes:
         inside = data[f"Interface-{node}"]
         links.append(f"neigh replace {inside} lladdr {data[f'Mac-{node}']} dev theirs nud permanent")
@@ -135,7 +141,7 @@ async def test_the_exported_configmap_builds_a_second_endpoint() -> None:
         seat = next(iter(lab.network.nodes))
         environment = {
             "KUBECONFIG": str(lab.kubeconfig),
-            "NETWORK": "192.168.254.0/24",
+            "NETWORK": "192.168.254.0/24,fd00:254::/64",
             "VNID": "200",
             "VXLAN_PORT": "7000",
             "REMOTE_VTEPIP": end,
@@ -152,17 +158,20 @@ async def test_the_exported_configmap_builds_a_second_endpoint() -> None:
         assert exported is not None
         await second_endpoint(gateway.name, exported["data"])
         pods = [pod for node in lab.network.nodes.values() for pod in node.pods]
+        addresses = [pod.address(family) for pod in pods for family in lab.topology.families]
+        assert {address.version for address in addresses} == {4, 6}
 
         async def reached() -> bool:
-            answers = [await fetch(gateway.name, pod.address("ipv4"), HTTP_PORT, timeout=0.5) for pod in pods]
-            return all(answer.ok and answer.source == exported["data"]["EndpointIP"] for answer in answers)
+            answers = [await fetch(gateway.name, address, HTTP_PORT, timeout=0.5) for address in addresses]
+            own = {exported["data"]["EndpointIP"], "fd00:254::ffff:ffff:ffff:ffff"}
+            return all(answer.ok and answer.source in own for answer in answers)
 
         await until(reached, timeout=15)
         assert "2 nodes have been taken off" in await router("delete")
         assert await configmap(lab, ROUTER) is None
 
         async def unreached() -> bool:
-            answers = [await fetch(gateway.name, pod.address("ipv4"), HTTP_PORT, timeout=0.3) for pod in pods]
+            answers = [await fetch(gateway.name, address, HTTP_PORT, timeout=0.3) for address in addresses]
             return not any(answer.ok for answer in answers)
 
         await until(unreached, timeout=10)

@@ -41,6 +41,7 @@ def overlay(version: int) -> list[AnyResource]:
         Tunnel("isth0", 7001, 47001, ip_address(local), MAC, 1430, "up0"),
         SourceAddress(ip_interface("198.18.0.1/24"), "isth0"),
         SourceAddress(ip_interface("2001:db8:f::1/64"), "isth0"),
+        SourceAddress(ip_interface("fe80::ff:fe00:7001/64"), "isth0"),
         MssClamp("isth0", 1300),
         FdbEntry("isth0", ZERO_MAC, ip_address(node)),
         FdbEntry("isth0", NODE_MAC, ip_address(node)),

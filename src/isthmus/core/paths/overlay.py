@@ -9,6 +9,7 @@ agent realises from its own annotation. Both ends come from the same attachment,
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import IPv6Interface
 
 from isthmus.core import attachment, ipip
 from isthmus.core.attachment import Attachment, mac_for
@@ -221,4 +222,14 @@ def node_side(attached: Attachment, local: IPAddress, facts: DeviceFacts) -> lis
         resources.append(FdbEntry(name, peer.mac, peer.vtep))
         if peer.mac != ZERO_MAC:
             resources += [Neighbor(name, address, peer.mac) for address in peer.addresses]
+    if any(peer.mac == ZERO_MAC and address.version == 6 for peer in attached.peers for address in peer.addresses):
+        # NDP for packets that are forwarded asks from a link-local address, and not at all without one (RFC 4861, 7.2.2).
+        resources.append(SourceAddress(_link_local(attached.mac), name))
     return resources
+
+
+def _link_local(mac: str) -> IPInterface:
+    """Return the link-local address that goes with ``mac`` (modified EUI-64, RFC 4291 appendix A)."""
+    numbers = bytes.fromhex(mac.replace(":", ""))
+    low = bytes((numbers[0] ^ 2, *numbers[1:3], 0xFF, 0xFE, *numbers[3:]))
+    return IPv6Interface((int.from_bytes(b"\xfe\x80" + bytes(6) + low), 64))
