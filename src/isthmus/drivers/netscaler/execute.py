@@ -64,7 +64,7 @@ async def _send(
     again: list[tuple[Course, Step]] = []
     for (course, step), result in zip(batch, results, strict=True):
         course.wrote.append((kind, _more(op, result)))
-        if step.instead is not None and result.error is not None and result.error.meaning is not Meaning.MISSING:
+        if step.instead is not None and result.error is not None and result.error.meaning not in _NO_REFUSAL:
             again.append((course, step.instead))
         else:
             _judge(course, step, result)
@@ -96,6 +96,7 @@ async def _request(nitro: Nitro, op: Op, kind: str, rows: list[Row]) -> list[Res
 
 
 _LATER = (Meaning.BUSY, Meaning.UNAVAILABLE, Meaning.SESSION, Meaning.SECONDARY)
+_NO_REFUSAL = (Meaning.MISSING, *_LATER)
 
 
 def _judge(course: Course, step: Step, result: Result) -> None:
@@ -110,6 +111,11 @@ def _judge(course: Course, step: Step, result: Result) -> None:
         return
     if error.meaning in _LATER:
         course.end("unknown", str(error))
+        return
+    if step.op == "remove" and step.kind in ("nsip", "nsip6") and error.meaning is Meaning.IN_USE:
+        # Somebody has come to use it: it stays, and another look tells whose it is now.
+        if not step.spared:
+            course.look, course.reason = True, str(error)
         return
     if error.meaning is Meaning.EXISTS or (step.op != "add" and error.meaning is Meaning.MISSING):
         course.look, course.reason = True, str(error)

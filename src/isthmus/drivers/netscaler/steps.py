@@ -27,13 +27,17 @@ _POLICY = {"nspbr": "nspbrs", "nspbr6": "nspbr6"}
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One row of one request. ``instead`` is what to do where the device refuses it."""
+    """One row of one request.
+
+    ``instead`` is what to do where the device refuses it; ``spared`` is what somebody else may keep: then it just stays.
+    """
 
     phase: int
     op: Op
     kind: str
     row: Row
     instead: Step | None = None
+    spared: bool = False
 
 
 def replaced(standing: Collection[Obj], wanted: Collection[Obj]) -> str:

@@ -7,6 +7,8 @@ seen to be ours is looked at first. What a device says exists already is looked 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
+from ipaddress import ip_address
 from itertools import groupby
 
 from isthmus.drivers.base import Outcome
@@ -126,6 +128,7 @@ class Writer:
         live = [change for change in run if courses[change.identity].goes_on]
         await self._before(live, courses, disturbed)
         self._with_addresses(live, courses, disturbed, whole)
+        await self._spare_theirs(live, courses, whole)
         vips = [change for change in live if isinstance(change.after, VirtualAddress) and change.before is None]
         last = {change.identity for change in vips}
         await self._carry(courses, [change for change in live if change.identity not in last])
@@ -247,7 +250,26 @@ class Writer:
                 elif vip not in leaving and address not in prepared:
                     prepared.add(address)
                     obj = vip_object(address)
-                    courses[change.identity].steps.append(Step(220, "remove", obj.kind, obj.named()))
+                    courses[change.identity].steps.append(Step(220, "remove", obj.kind, obj.named(), spared=True))
+
+    async def _spare_theirs(
+        self, changes: Sequence[Change], courses: dict[str, Course], whole: Sequence[Change]
+    ) -> None:
+        """Let a VIP that cannot be removed fall silent only where it is servers of ours, and nobody else's, that keep it."""
+        leaving = {one.identity for one in whole if one.after is None}
+        vips = [one for one in changes if one.after is None and one.identity.startswith("vip ")]
+        kept = {
+            one.identity
+            for one in vips
+            if self._store.servers_on(ip_address(one.identity.removeprefix("vip "))) - leaving
+        }
+        foreign = (await self._look(kept)).told_foreign() if kept else {}
+        for change in vips:
+            course = courses[change.identity]
+            if change.identity in foreign:
+                course.steps = []  # theirs since we looked last: it is no more of ours to remove
+            elif change.identity not in kept:
+                course.steps = [replace(step, instead=None) for step in course.steps]
 
     async def _again(self, changes: Sequence[Change], courses: dict[str, Course]) -> None:
         """Look at what exists already, or no longer, and judge it by what it is; try once more where it is ours."""
@@ -257,7 +279,9 @@ class Writer:
         for change in changes:
             identity, course = change.identity, courses[change.identity]
             course.look = False
-            if identity in foreign:
+            if change.after is None and identity not in sight.resources and identity not in sight.odd:
+                course.reason = ""  # gone, or somebody else's since we looked last
+            elif identity in foreign:
                 course.end("refused", f"exists, not ours: {foreign[identity]}")
             elif sight.resources.get(identity) == change.after:
                 course.reason = ""
