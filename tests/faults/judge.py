@@ -118,11 +118,11 @@ class Judge:
     def _is_over(self, member: tuple[str, ...], edge: NetScaler) -> bool:
         """Say whether a member's node has been silent for longer than its grace, by the true clock or the controller's."""
         assert self.outside is not None, "the outside is made with the judge"
-        latest = self.outside.history.moments[-1]
-        for now in {CLOCK.wall(), CLOCK.wall() - CLOCK.skew}:
-            resources = latest.wanted_now(edge.facts, edge.foreign, now)
-            if resources is not None and member not in pieces(wanted(resources)):
-                return True
+        for moment in self.outside.history.since(CLOCK.monotonic() - _NEWS):
+            for now in {CLOCK.wall(), CLOCK.wall() - CLOCK.skew}:
+                resources = moment.wanted_now(edge.facts, edge.foreign, now)
+                if resources is not None and member not in pieces(wanted(resources)):
+                    return True
         return False
 
     def claim(self, name: str) -> None:

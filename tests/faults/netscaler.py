@@ -61,7 +61,9 @@ PEOPLE: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 """What people, and another installation, keep on the device."""
 _SECRETS = tempfile.TemporaryDirectory(prefix="isthmus-faults-")
-"""Where the credentials lie; goes with this process."""
+"""Where the credentials lie; goes with this process, and is the same for all that it is forked into."""
+for _name in ("username", "password"):
+    (Path(_SECRETS.name) / _name).write_text("nsroot")
 MEMBERS = "servicegroup_servicegroupmember_binding"
 UNSAVED = "what runs is not saved"
 _MEDDLED = (
@@ -104,8 +106,6 @@ class NetScaler:
             node.perform = self._watched(node)  # type: ignore[method-assign]
         self._theirs = self._rows()
         self._secrets = Path(_SECRETS.name)
-        for name in ("username", "password"):
-            (self._secrets / name).write_text("nsroot")
 
     @staticmethod
     def _node(address: str) -> Appliance:

@@ -121,7 +121,7 @@ class SimWire:
             if late:
                 await self.seam.late(late[0])
             raise
-        if b'"errorcode": 0' not in found.body:
+        if not found.body.rstrip().endswith(b"}"):
             self.device.lost_logins += len(self.device.logins) - known
         return found
 
