@@ -10,14 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
 from isthmus.lab.adc.things import Key, Thing
-from isthmus.lab.adc.wiring import Address, Wiring
+from isthmus.lab.adc.wiring import Address, Interface, Wiring, address_of, interface_of
 from isthmus.lab.nitro.kinds import Row
 from isthmus.lab.nitro.running import Running
-
-Interface = IPv4Interface | IPv6Interface
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +35,10 @@ class Place:
     kind: str
     answers: bool = True
     made_by: str = ""
+    address: Address = field(init=False)
 
-    @property
-    def address(self) -> Address:
-        """Return the address."""
-        return self.interface.ip
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "address", self.interface.ip)
 
 
 @dataclass(slots=True)
@@ -114,7 +110,7 @@ def _rows(running: Running) -> Iterator[tuple[Interface, str, bool, int]]:
     for row in running.table("nsip6").values():
         answers = row.get("nd", "ENABLED") == "ENABLED"
         yield (
-            IPv6Interface(str(row["ipv6address"])),
+            interface_of(str(row["ipv6address"])),
             str(row.get("type", "SNIP")),
             answers,
             int(str(row.get("vlan", 0))),
@@ -122,7 +118,7 @@ def _rows(running: Running) -> Iterator[tuple[Interface, str, bool, int]]:
 
 
 def _interface(row: Row) -> Interface:
-    return ip_interface(f"{row['ipaddress']}/{row['netmask']}")
+    return interface_of(f"{row['ipaddress']}/{row['netmask']}")
 
 
 def _bound(running: Running, address: Interface) -> int | None:
@@ -137,7 +133,7 @@ def _bound(running: Running, address: Interface) -> int | None:
 def _outside(
     running: Running, wiring: Wiring, address: Interface, kind: str, answers: bool, vlan: int
 ) -> Iterator[Place]:
-    host = ip_interface(address.ip)
+    host = interface_of(str(address.ip))
     of_vlan = running.find("vlan_nsip_binding", ipaddress=str(address.ip)) if address.version == 4 else []
     if of_vlan or vlan > 1:
         ports = running.find("vlan_interface_binding", id=of_vlan[0]["id"] if of_vlan else vlan)
@@ -156,7 +152,7 @@ def _outside(
 
 def _tunnels(running: Running, wiring: Wiring, found: Places) -> None:
     for binding in running.table("vxlan_srcip_binding").values():
-        start = found.at(ip_address(str(binding["srcip"])))
+        start = found.at(address_of(str(binding["srcip"])))
         row = running.row("vxlan", binding["id"])
         if start is None or row is None or row["type"] != "VXLAN":
             continue

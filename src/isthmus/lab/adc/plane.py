@@ -15,7 +15,7 @@ from typing import Self
 
 from isthmus.lab.adc.announcing import announce
 from isthmus.lab.adc.places import Places, places
-from isthmus.lab.adc.plans import Name, Probe, probes, services
+from isthmus.lab.adc.plans import Name, Probe, Service, probes, services
 from isthmus.lab.adc.probing import Probing
 from isthmus.lab.adc.routing import Roads, roads
 from isthmus.lab.adc.serving import Serving
@@ -39,9 +39,11 @@ class Plane:
         self.wiring = wiring
         self._settle = settle
         self._kernel = Kernel(wiring.namespace)
-        self._probing = Probing(wiring.namespace, self.changed, pace=pace)
+        self._probing = Probing(wiring.namespace, self._felt, pace=pace)
         self._serving = Serving(wiring.namespace, self._answers, loop.time)
         self._probes: dict[Name, tuple[Probe, ...]] = {}
+        self._services: dict[str, Service] = {}
+        self._dirty = True
         self._unread: list[str] = []
         self._asked = self._done = 0
         self._moved = asyncio.Event()
@@ -73,7 +75,12 @@ class Plane:
         return len(self._kernel.made)
 
     def changed(self) -> None:
-        """Hear that something is another than before: the configuration, the role, a member's health."""
+        """Hear that the configuration is another than before, or the device's role."""
+        self._dirty = True
+        self._felt()
+
+    def _felt(self) -> None:
+        """Hear that a member's health is another; that changes who serves, and nothing in the kernel."""
         self._asked += 1
         self._moved.set()
 
@@ -98,9 +105,13 @@ class Plane:
         while True:
             await self._moved.wait()
             self._moved.clear()
-            asked = self._asked
+            asked, dirty = self._asked, self._dirty or not self.device.up
+            self._dirty = False
             try:
-                await self._look()
+                if dirty:
+                    await self._look()
+                else:
+                    await self._serving.become(self._services)
             except Exception:
                 # A bug here must not end the device; it is in the log, and whoever waits goes on.
                 _log.exception("the configuration could not be realised")
@@ -110,6 +121,7 @@ class Plane:
             if not self.device.up:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._moved.wait(), _BOOTING)
+                self._dirty = True
                 self._moved.set()
 
     def _see(self) -> None:
@@ -121,7 +133,7 @@ class Plane:
         device = self.device
         if not device.up:
             await self._serving.close()
-            self._probes = {}
+            self._probes, self._services = {}, {}
             self._probing.become(())
             await self._kernel.become({})
             return
@@ -131,11 +143,11 @@ class Plane:
         where = places(running, self.wiring, management, primary=primary)
         ways = roads(running, self.wiring, where) if primary else Roads()
         self._tell(ways)
-        served = services(running, where, ways) if primary else {}
+        self._services = services(running, where, ways) if primary else {}
         new = await self._kernel.become({**where.things, **ways.things})
         self._probes = probes(running, where, ways) if primary else {}
         self._probing.become(probe for asked in self._probes.values() for probe in asked)
-        await self._serving.become(served)
+        await self._serving.become(self._services)
         self._announce(new, where)
 
     def _tell(self, ways: Roads) -> None:

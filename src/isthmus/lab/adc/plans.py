@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from isthmus.lab.adc.places import Places
 from isthmus.lab.adc.routing import Roads, source
-from isthmus.lab.adc.wiring import Address
+from isthmus.lab.adc.wiring import Address, address_of
 from isthmus.lab.nitro.balancing import MEMBERS
 from isthmus.lab.nitro.kinds import Row, Value
 from isthmus.lab.nitro.running import Running
@@ -74,7 +73,7 @@ def members(running: Running, group: Row, profile: str, where: Places, ways: Roa
         text = row.get("ip") or (server or {}).get("ipaddress")
         if not text:
             continue
-        address = ip_address(str(text))
+        address = address_of(str(text))
         chosen = _profile(running, str(group.get("netprofile") or profile), address.version, where)
         if chosen is None:
             own = source(address, where, ways)
@@ -92,9 +91,9 @@ def _profile(running: Running, name: str, version: int, where: Places) -> tuple[
     text = str(row["srcip"])
     if running.row("ipset", text) is not None:
         bound = [*running.find("ipset_nsip_binding", name=text), *running.find("ipset_nsip6_binding", name=text)]
-        listed = [ip_address(str(item["ipaddress"]).partition("/")[0]) for item in bound]
+        listed = [address_of(str(item["ipaddress"]).partition("/")[0]) for item in bound]
     else:
-        listed = [ip_address(text)]
+        listed = [address_of(text)]
     fits = tuple(address for address in listed if address.version == version)
     return tuple(address for address in fits if where.at(address) is not None) if fits else None
 
@@ -105,7 +104,7 @@ def services(running: Running, where: Places, ways: Roads) -> dict[str, Service]
     if "LB" not in running.features:
         return found
     for row in running.table("lbvserver").values():
-        address, port = ip_address(str(row["ipv46"])), int(str(row["port"]))
+        address, port = address_of(str(row["ipv46"])), int(str(row["port"]))
         if row["state"] != "ENABLED" or not 0 < port < 65535 or where.at(address) is None:
             continue
         bound: list[Member] = []
@@ -154,7 +153,7 @@ def _probe(running: Running, row: Row, member: Member, where: Places) -> Probe:
 
     address, port = member.address, member.port
     if row.get("destip") not in (None, "", "0.0.0.0", "::"):
-        address = ip_address(str(row["destip"]))
+        address = address_of(str(row["destip"]))
     if int(str(row.get("destport") or 0)):
         port = int(str(row["destport"]))
     sources = member.sources

@@ -10,11 +10,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network, summarize_address_range
+from ipaddress import IPv4Network, IPv6Network, ip_network, summarize_address_range
 
 from isthmus.lab.adc.places import Places
 from isthmus.lab.adc.things import Key, Thing, Tool
-from isthmus.lab.adc.wiring import Address, Cidr, Wiring
+from isthmus.lab.adc.wiring import Address, Cidr, Wiring, address_of
 from isthmus.lab.nitro.kinds import Row
 from isthmus.lab.nitro.running import Running
 
@@ -40,6 +40,7 @@ class Roads:
     hosts: dict[Address, Hop] = field(default_factory=dict)
     routes: list[tuple[Cidr, list[Hop]]] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+    sources: dict[Address, Address | None] = field(default_factory=dict)  # by destination, as far as asked for
 
 
 def roads(running: Running, wiring: Wiring, where: Places) -> Roads:
@@ -75,6 +76,12 @@ def source(address: Address, where: Places, found: Roads) -> Address | None:
 
     Without one on that way it is any subnet address, and none if the device has none of the family: then it cannot connect.
     """
+    if address not in found.sources:
+        found.sources[address] = _source(address, where, found)
+    return found.sources[address]
+
+
+def _source(address: Address, where: Places, found: Roads) -> Address | None:
     way = hop(address, where, found)
     if way is None:
         fits = [(network.prefixlen, hops) for network, hops in found.routes if address in network and hops]
@@ -105,7 +112,7 @@ def _forward(found: Roads, link: str, mac: str, vtep: str, made_by: str) -> None
 def _neighbors(running: Running, wiring: Wiring, where: Places, found: Roads) -> None:
     for kind, word in (("arp", "ipaddress"), ("nd6", "neighbor")):
         for row in running.table(kind).values():
-            address = ip_address(str(row[word]))
+            address = address_of(str(row[word]))
             if "vxlan" in row:
                 tunnel = where.tunnels.get(int(str(row["vxlan"])))
                 if tunnel is None:
@@ -143,10 +150,10 @@ def _subnet_of(address: Address, running: Running) -> Address | None:
         if row["type"] == "SNIP" and row["state"] == "ENABLED":
             network = ip_network(f"{row['ipaddress']}/{row['netmask']}", strict=False)
             if address in network:
-                return ip_address(str(row["ipaddress"]))
+                return address_of(str(row["ipaddress"]))
     for row in running.table("nsip6").values() if address.version == 6 else ():
         if row.get("type", "SNIP") == "SNIP" and address in ip_network(str(row["ipv6address"]), strict=False):
-            return ip_address(str(row["ipv6address"]).partition("/")[0])
+            return address_of(str(row["ipv6address"]).partition("/")[0])
     return None
 
 
@@ -175,9 +182,9 @@ def _routes(running: Running, where: Places, found: Roads) -> None:
 
 def _configured(running: Running, where: Places) -> Iterator[tuple[Cidr, Address, Hop | None]]:
     for row in running.table("route").values():
-        yield IPv4Network(f"{row['network']}/{row['netmask']}"), ip_address(str(row["gateway"])), None
+        yield IPv4Network(f"{row['network']}/{row['netmask']}"), address_of(str(row["gateway"])), None
     for row in running.table("route6").values():
-        gateway = ip_address(str(row["gateway"]))
+        gateway = address_of(str(row["gateway"]))
         tunnel = where.tunnels.get(int(str(row.get("vxlan", 0))))
         link = Hop(tunnel.link, None, tunnel.made_by) if tunnel is not None and gateway.is_link_local else None
         yield IPv6Network(str(row["network"])), gateway, link
@@ -214,7 +221,7 @@ def _policy(row: Row, six: bool, where: Places, found: Roads) -> None:
         if row.get("iptunnel") and row.get("iptunnelname"):
             make = f"route replace default dev {tunnel_link(str(row['iptunnelname']))} table {table}"
         elif row.get("nexthopval"):
-            gateway = ip_address(str(row["nexthopval"]))
+            gateway = address_of(str(row["nexthopval"]))
             way = hop(gateway, where, found)
             if way is not None:
                 make, on = f"route replace default via {gateway} dev {way.link} table {table}", way.made_by
@@ -247,4 +254,4 @@ def _range(text: str) -> list[Cidr]:
     if "/" in text:
         return [ip_network(text, strict=False)]
     first, _, last = text.partition("-")
-    return list(summarize_address_range(ip_address(first), ip_address(last or first)))
+    return list(summarize_address_range(address_of(first), address_of(last or first)))

@@ -7,10 +7,33 @@ device finds out by asking on all of them. Here each cable says which networks i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from functools import lru_cache
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_interface,
+)
 
 Address = IPv4Address | IPv6Address
 Cidr = IPv4Network | IPv6Network
+Interface = IPv4Interface | IPv6Interface
+
+
+@lru_cache(maxsize=65536)
+def address_of(text: str) -> Address:
+    """Return the address that ``text`` is; the same few thousand are read again and again. Raises ValueError."""
+    return ip_address(text)
+
+
+@lru_cache(maxsize=65536)
+def interface_of(text: str) -> Interface:
+    """Return the address with its mask that ``text`` is. Raises ValueError."""
+    return ip_interface(text)
 
 
 @dataclass(frozen=True, slots=True)
