@@ -70,6 +70,11 @@ async def test_by_hand_from_an_empty_device_to_an_empty_device(tmp_path: Path) -
         code, said = await isthmus("doctor", *where)
         assert code == 0, said
         assert "adc1" in said
+        assert "packets go both ways" not in said, "nobody was asked"
+        code, said = await isthmus("explain", "n1", *where)
+        assert code == 0, said
+        assert "route 10.244." in said
+        assert "a NetScaler cannot be asked" in said
         code, said = await isthmus("clean", *where, "--yes")
         assert code == 0, said
     assert {kind: len(table) for kind, table in device.running.tables.items() if table} == before

@@ -125,7 +125,10 @@ class Oneshot:
                 try:
                     answers, narrow = await ask_about(self.drivers[device], ground, names)
                 except DeviceUnsupported as error:
-                    hops.append(Hop("probe", str(error)))
+                    hops.append(Hop("probe", str(error)))  # not asked is neither reached nor silent
+                    continue
+                except IsthmusError as error:
+                    hops.append(Hop("probe", f"{device}: {error}", False))
                     continue
                 hops += answered(link.spec.cluster, answers, device)
                 hops += [Hop("probe", f"{device}: {text}", False) for text in narrow]

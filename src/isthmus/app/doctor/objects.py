@@ -129,8 +129,10 @@ def judge_link(
         lambda hop: fail(subject, hop.text, "look at that node's firewall, return route and agent"),
         lambda rest: fail(subject, f"and {rest} more that do not answer"),
     )
-    if proof and not silent:
-        yield ok(subject, f"packets go both ways ({len(proof)} asked)")
+    yield from (ok(subject, hop.text) for hop in proof if hop.ok is None)
+    asked = sum(1 for hop in proof if hop.ok)
+    if asked and not silent:
+        yield ok(subject, f"packets go both ways ({asked} asked)")
 
 
 def judge_pools(world: World, notes: Sequence[str]) -> Iterator[Answer]:
