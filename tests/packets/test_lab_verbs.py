@@ -65,6 +65,18 @@ async def test_lab_run_reaches_everybody(tmp_path: Path, path: str) -> None:
     await leaves_nothing(tmp_path)
 
 
+async def test_lab_run_with_a_netscaler_reaches_everybody(tmp_path: Path) -> None:
+    """With an appliance in the gateway's place, too; and it says how to ask the appliance oneself."""
+    words = ("--nodes", "2", "--path", "overlay", "--device", "netscaler", "--json")
+    done = await isthmus("lab", "run", *words, place=tmp_path)
+    assert done.status == 0, done.err + done.out
+    found = json.loads(done.out)
+    assert found["ok"] is True
+    assert (len(found["pairs"]), len(found["vips"]), found["path"]) == (4, 4, "overlay")
+    assert any("curl -u nsroot:nsroot" in line and "192.0.2.241" in line for line in found["made"])
+    await leaves_nothing(tmp_path)
+
+
 async def test_the_demo_sees_every_step(tmp_path: Path) -> None:
     """`isthmus lab demo` exits with 0 because every step was observed, and leaves nothing."""
     done = await isthmus("lab", "demo", place=tmp_path)
