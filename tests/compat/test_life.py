@@ -223,3 +223,25 @@ def test_the_lab_api_is_what_a_real_one_is() -> None:
     api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": head})
     api.delete("ConfigMap", "x", "kube-system")
     assert api.get("ConfigMap", "x", "kube-system")["metadata"]["deletionTimestamp"]
+
+
+async def test_nothing_is_applied_before_the_finalizer_is_on(cluster: Cluster) -> None:
+    """A switch that we may not put our finalizer on applies nothing, and that is said; then it does."""
+    cluster.api.faults.fail_next(3, verb="patch", resource="configmaps", status=403)
+    async with cluster.controller() as running:
+        cluster.switch()
+        await until(lambda: any("does not bear our finalizer yet" in text for text in running._problems))
+        assert not cluster.device.log
+        await until(cluster.applied)
+        assert finalizers(cluster) == [FINALIZER]
+
+
+async def test_deleted_at_once(cluster: Cluster) -> None:
+    """A switch that is deleted the moment something stands is an order like any other."""
+    async with cluster.controller():
+        cluster.switch()
+        await until(lambda: bool(cluster.device.log))
+        assert finalizers(cluster) == [FINALIZER]
+        cluster.delete_switch()
+        await until(lambda: cluster.find(SWITCH) is None)
+        assert cluster.removed()

@@ -83,9 +83,13 @@ async def test_old_environment_and_configmap_lead_to_packets() -> None:
             found = await hand.spread(vip)
             assert found.pods == {"pod1-1": 5, "pod2-1": 5}, found
             assert found.sources == {"172.16.3.254"}
-            exported = await configmap(lab, "kube-cnc-router")
-            assert exported is not None
-            assert exported["data"]["EndpointIP"] == "172.16.3.254"
+
+            async def told() -> bool:
+                data = (await configmap(lab, "kube-cnc-router") or {}).get("data", {})
+                marks = [key for key in data if key.startswith("Node-")]
+                return data.get("EndpointIP") == "172.16.3.254" and len(marks) == 2
+
+            await until(told, timeout=10)
             await lab.client.delete(f"{MAPS}/{SWITCH}")
 
             async def gone() -> bool:

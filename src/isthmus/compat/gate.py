@@ -7,6 +7,7 @@ when the switch is on, and off when it was ordered off and nothing is left. Both
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -61,6 +62,8 @@ class Gate:
         self._may_write = may_write
         self._next = 0.0
         self._done = ""
+        self._refused = ""
+        self._wake = asyncio.Event()
         self._log = get_logger("compat").bind(switch="/".join(where))
         self.informer: Informer[Seen] = Informer(
             client,
@@ -77,7 +80,10 @@ class Gate:
             group.create_task(self.informer.run())
             group.create_task(self._first())
             while True:
-                await asyncio.sleep(_LOOK)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK):
+                        await self._wake.wait()
+                self._wake.clear()
                 await self._look_after()
 
     def problems(self) -> list[InputError]:
@@ -92,6 +98,9 @@ class Gate:
             return [InputWarning(place, f"cannot be read now: {self.informer.failing}")]
         if self.state == "unknown":
             return [InputWarning(place, "has not been read yet, so nothing is applied")]
+        if self.state == "off" and self._unheld():
+            why = f": {self._refused}" if self._refused else ""
+            return [InputWarning(place, f"does not bear our finalizer yet{why}", "nothing is applied before it does")]
         if self.state == "off":
             how = "says DELETE, and all is removed" if self.seen is not None else "is not there"
             return [InputWarning(place, f"{how}: nothing is applied", "create it, or write operation: ADD")]
@@ -116,6 +125,10 @@ class Gate:
         now = follow(before, seen)
         if seen is not None and not seen.problem:
             self.good = seen
+        if now == "on" and before != "on" and self._unheld():
+            # Not before the finalizer is on it: an order to remove what we make must be there to be seen, whenever it comes.
+            now = "off" if before == "unknown" else before
+            self._wake.set()
         if now == "ending" and before == "off" and seen is not None and seen.version and self._done == _order(seen):
             now = "off"  # it says DELETE as before, and that is done
         self.state = now
@@ -130,7 +143,7 @@ class Gate:
 
     async def _look_after(self) -> None:
         seen = self.seen
-        if self.state == "on" and seen is not None and not seen.problem and FINALIZER not in seen.finalizers:
+        if seen is not None and self._unheld():
             await self._write(seen, [*seen.finalizers, FINALIZER])
         if self.state != "ending":
             self.waits = []
@@ -149,6 +162,11 @@ class Gate:
         self.state = "off"
         self._log.info("all that was made is removed", abandoned=abandoned)
         self._moved()
+
+    def _unheld(self) -> bool:
+        """Say whether the switch wants everything on and does not bear our finalizer."""
+        seen = self.seen
+        return seen is not None and not seen.problem and seen.wants == "on" and FINALIZER not in seen.finalizers
 
     async def _finished(self) -> bool:
         try:
@@ -169,11 +187,12 @@ class Gate:
         except (KubeConflict, KubeNotFound):
             return False  # it has changed or gone; the watch shows how
         except IsthmusError as error:
-            if not self._next:
+            if str(error) != self._refused:
                 self._log.warning("finalizer not written", error=str(error))
+            self._refused = str(error)
             self._next = time.monotonic() + _PAUSE
             return False
-        self._next = 0.0
+        self._next, self._refused = 0.0, ""
         return True
 
 
