@@ -151,8 +151,8 @@ class DeviceTraits(msgspec.Struct, frozen=True):
     ``neighbors``: whether a tunnel has a neighbor and an FDB entry per node (``static``), finds neighbors by flooding to
     every node (``flooded``), or keeps both in one entry (``joined``). ``onlink``: a next hop may lie outside every subnet.
     ``clamps``: TCP segments are kept within an MTU per link. ``profiles``: virtual servers name their source by a profile.
-    ``policy_routes``: packets can be routed by their sender. ``tunnel_mac`` is the MAC of its tunnel ends where nobody can
-    choose one.
+    ``policy_routes``: packets can be routed by their sender. ``shares_vni``: two tunnels may have one VNI, one per IP
+    version. ``tunnel_mac`` is the MAC of its tunnel ends where nobody can choose one.
     """
 
     neighbors: Literal["static", "flooded", "joined"] = "static"
@@ -160,6 +160,7 @@ class DeviceTraits(msgspec.Struct, frozen=True):
     clamps: bool = True
     profiles: bool = False
     policy_routes: bool = False
+    shares_vni: bool = True
     tunnel_mac: str = ""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from isthmus.drivers.netscaler.driver import NetScalerDriver
 from isthmus.drivers.netscaler.ledger import ROOM
 from isthmus.model.plan import Change
-from isthmus.model.resources import Partial, Route, SourceAddress, VirtualAddress, VirtualServer
+from isthmus.model.resources import Partial, Route, SourceAddress, Tunnel, VirtualAddress, VirtualServer
 
 from ..bench import adoptions, by_identity, changes_between, converge, outcomes, settle
 from . import things
@@ -193,4 +193,25 @@ async def test_a_full_set_is_followed_by_the_next(yard: Yard) -> None:
     await settle(again, {})
     await again.vacate()
     assert not yard.rows("policypatset")
+    await again.close()
+
+
+async def test_a_vni_is_one_tunnel_and_the_ledger_never_names_two(yard: Yard) -> None:
+    """A second tunnel with the VNI of ours is refused before anything is noted: a restart finds the first unchanged."""
+    first = Tunnel("isthf1", 1, 8472, ip_address("192.0.2.10"), "02:00:00:00:00:01", 1450)
+    second = Tunnel("isthf1v6", 1, 8472, ip_address("2001:db8::10"), "02:00:00:00:00:01", 1430)
+    driver = await opened(yard)
+    wanted = driver.adapt(by_identity(first, second)).resources
+    together = {one.change.identity: one for one in await outcomes(driver, changes_between({}, wanted))}
+    assert together["tunnel isthf1"].result == "done"
+    assert together["tunnel isthf1v6"].result == "refused"
+    assert "1 is that of isthf1" in together["tunnel isthf1v6"].reason
+    [alone] = await outcomes(driver, changes_between({}, {"tunnel isthf1v6": wanted["tunnel isthf1v6"]}))
+    assert alone.result == "refused"
+    await driver.close()
+    again = await opened(yard, epoch=2)
+    assert set((await again.observe()).resources) == {"tunnel isthf1"}
+    assert not any(
+        "isthf1v6" in row["string"] for row in yard.device.running.table("policypatset_pattern_binding").values()
+    )
     await again.close()

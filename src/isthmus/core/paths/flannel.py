@@ -85,9 +85,9 @@ def own_node(ground: Ground) -> NodeFacts | None:
 
 
 def tunnel(ground: Ground, version: int) -> Tunnel | None:
-    """Return the device's flannel tunnel of that IP version, or none when the device has no address for it."""
+    """Return the device's flannel tunnel of that IP version; none when the device has no address for it, or no second one."""
     end = ground.tunnel_end(version)
-    if end is None:
+    if end is None or has_no_second(ground, version):
         return None
     local, interface = end
     flannel = ground.link.spec.flannel
@@ -100,6 +100,11 @@ def tunnel(ground: Ground, version: int) -> Tunnel | None:
         mtu=interface.mtu - VXLAN_OVERHEAD[version],
         underlay=interface.name,
     )
+
+
+def has_no_second(ground: Ground, version: int) -> bool:
+    """Say whether the device has but one tunnel for flannel's VNI, and the other IP version (IPv4 goes first) has it."""
+    return version == 6 and not ground.traits.shares_vni and ground.tunnel_end(4) is not None
 
 
 def node_annotations(ground: Ground, own: NodeFacts) -> dict[str, str]:
@@ -160,6 +165,14 @@ def for_link(ground: Ground, desired: Desired) -> None:
         desired.refuse("NoPodCIDR", f"Node {own.name}, which stands for the device, has no pod CIDR yet")
     for prefix in own.pod_cidrs:
         end = tunnel(ground, prefix.version)
+        if has_no_second(ground, prefix.version):
+            desired.refuse(
+                "OneTunnelPerVni",
+                f"{ground.device_name} has one tunnel per VNI, and flannel uses {ground.link.spec.flannel.vni} for IPv4 and "
+                "IPv6 alike: IPv4 has it",
+                "use path overlay, which carries both",
+            )
+            continue
         if end is None:
             desired.refuse(
                 "NoTunnelAddress", ground.missing_tunnel_end(), "set spec.tunnelAddresses of the EdgeDevice"
@@ -255,7 +268,7 @@ def next_hop(ground: Ground, node: NodeFacts, version: int) -> IPAddress | None:
 
 
 def _own_end(ground: Ground, version: int) -> IPInterface | None:
-    own = own_node(ground)
+    own = own_node(ground) if not has_no_second(ground, version) else None
     prefix = next((one for one in own.pod_cidrs if one.version == version), None) if own is not None else None
     return own_address(ground, prefix) if prefix is not None else None
 

@@ -57,6 +57,12 @@ def facts_of(places: Places, *, neighbors: Literal["flooded", "joined"], tunnel_
         for link, indices in sorted(links.items())
     )
     traits = DeviceTraits(
-        neighbors=neighbors, onlink=False, clamps=False, profiles=True, policy_routes=True, tunnel_mac=tunnel_mac
+        neighbors=neighbors,
+        onlink=False,
+        clamps=False,
+        profiles=True,
+        policy_routes=True,
+        shares_vni=False,
+        tunnel_mac=tunnel_mac,
     )
     return DeviceFacts(interfaces, traits)

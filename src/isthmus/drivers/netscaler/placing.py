@@ -39,14 +39,14 @@ class Placing:
 
     async def judge(self, changes: Sequence[Change]) -> dict[str, tuple[str, str]]:
         """Look at the places that are not known to be ours; return what is judged without writing: result and reason."""
-        unsure = {change.identity for change in changes if self._unsure(change)}
+        judged = self._second_of_a_vni(changes)
+        unsure = {change.identity for change in changes if change.identity not in judged and self._unsure(change)}
         for change in changes:
             if isinstance(change.after, VirtualServer) and not self._store.servers_on(change.after.address):
                 unsure.add(f"vip {change.after.address}")
         if not unsure:
-            return {}
+            return judged
         sight = await self._look(unsure)
-        judged: dict[str, tuple[str, str]] = {}
         foreign = sight.told_foreign()
         taken = {
             change.identity for change in changes if change.adopts and foreign.get(change.identity) == change.adopts
@@ -71,6 +71,21 @@ class Placing:
                 vip = f"vip {change.after.address}"
                 if vip in foreign and vip not in taken and vip not in self._store.held:
                     judged[identity] = ("refused", f"its address exists, not ours: {foreign[vip]}")
+        return judged
+
+    def _second_of_a_vni(self, changes: Sequence[Change]) -> dict[str, tuple[str, str]]:
+        """Refuse tunnels that would share their VNI with another of ours: here a VXLAN is known by its VNI alone.
+
+        Before the ledger names them, too: two names for one VXLAN could not be told apart after a restart.
+        """
+        taken = {held.vni: held.name for held in self._store.held.values() if isinstance(held, Tunnel)}
+        judged: dict[str, tuple[str, str]] = {}
+        for change in changes:
+            if isinstance(change.after, Tunnel):
+                holder = taken.setdefault(change.after.vni, change.after.name)
+                if holder != change.after.name:
+                    reason = f"a NetScaler has one tunnel per VNI, and {change.after.vni} is that of {holder}"
+                    judged[change.identity] = ("refused", reason)
         return judged
 
     def _unsure(self, change: Change) -> bool:
