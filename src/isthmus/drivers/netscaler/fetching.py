@@ -32,8 +32,8 @@ _ATTRS: dict[str, tuple[str, ...]] = {
     "route6": ("network", "gateway", "routetype", "td"),
     "iptunnel": ("name", "remote", "local"),
     "netprofile": ("name", "srcip", "td"),
-    "lbvserver": ("name", "servicetype", "ipv46", "port", "lbmethod", "netprofile", "td"),
-    "servicegroup": ("servicegroupname", "servicetype", "usip", "netprofile", "td"),
+    "lbvserver": ("name", "servicetype", "ipv46", "port", "lbmethod", "netprofile", "state", "curstate", "td"),
+    "servicegroup": ("servicegroupname", "servicetype", "usip", "netprofile", "state", "td"),
     "lbmonitor": ("monitorname", "type"),
 }
 _NO_SUCH_KIND = frozenset({1232, 1240})

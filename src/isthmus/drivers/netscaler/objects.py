@@ -153,10 +153,11 @@ KINDS: dict[str, Kind] = {
     "netprofile": Kind(("name",), ("srcip",), rank=10, gone=10),
     "servicegroup": Kind(
         ("servicegroupname",),
-        ("servicetype", "usip", "netprofile"),
+        ("servicetype", "usip", "netprofile", "state"),
         rank=10,
         gone=30,
         fixed=frozenset({"servicetype"}),
+        told=frozenset({"state"}),
     ),
     _MEMBER: Kind(
         ("servicegroupname", "ip", "port"),
@@ -173,10 +174,11 @@ KINDS: dict[str, Kind] = {
     ),
     "lbvserver": Kind(
         ("name",),
-        ("servicetype", "ipv46", "port", "lbmethod", "netprofile"),
+        ("servicetype", "ipv46", "port", "lbmethod", "netprofile", "state"),
         rank=30,
         gone=10,
         fixed=frozenset({"servicetype", "ipv46", "port"}),
+        told=frozenset({"state"}),
         numbers=frozenset({"port"}),
     ),
     "lbvserver_servicegroup_binding": Kind(
@@ -217,9 +219,14 @@ _DEFAULTS = {
     "weight": "1",
 }
 """What a value is that a device leaves out."""
+_SWITCHED = ("servicegroup", "lbvserver")
+"""What can be switched off by order; a device says so in one of two fields, and in both of them other things as well."""
 
 
 def _value(kind: str, name: str, row: Row) -> str:
+    if name == "state" and kind in _SWITCHED:
+        off = text_of(row, name).upper() == "DISABLED" or text_of(row, "curstate").upper() == "OUT OF SERVICE"
+        return "DISABLED" if off else "ENABLED"
     try:
         text = text_of(row, name) or _DEFAULTS.get(name, "")
         return spell(kind, name, text)

@@ -126,7 +126,8 @@ def _server(server: VirtualServer, names: Names) -> tuple[Obj, ...]:
     profile = "" if server.source is None else names.profile(server.source)
     # Without a source of ours the client's own address is kept.
     usip = "YES" if server.source is None else "NO"
-    found = [make("servicegroup", servicegroupname=name, servicetype=kind, usip=usip, netprofile=profile)]
+    group = {"servicegroupname": name, "servicetype": kind, "usip": usip, "netprofile": profile}
+    found = [make("servicegroup", **group, state="ENABLED")]
     if server.check is not None:
         monitor = names.monitor(server.check, server.protocol)
         found.append(make("servicegroup_lbmonitor_binding", servicegroupname=name, monitor_name=monitor))
@@ -150,6 +151,7 @@ def _server(server: VirtualServer, names: Names) -> tuple[Obj, ...]:
             port=server.port,
             lbmethod=METHODS[server.algorithm],
             netprofile=profile,
+            state="ENABLED",
         )
     )
     found.append(make("lbvserver_servicegroup_binding", name=name, servicegroupname=name))
