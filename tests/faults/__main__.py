@@ -17,7 +17,6 @@ Ends with 1 if a law was broken. The order of sets follows the hash seed, so it 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import multiprocessing
 import os
@@ -66,7 +65,7 @@ def main() -> int:
         )
     if options.what == "outage":
         found = [outage(options.first, after) for after in (None, 5)]
-        print(json.dumps([dataclasses.asdict(one) for one in found]))
+        print(json.dumps([vars(one) for one in found]))
         return 1 if any(one.wrongs for one in found) else 0
     if options.what == "blocks":
         plans = list(about_blocks())

@@ -116,7 +116,7 @@ class SimWire:
         known = len(self.device.logins)
         try:
             found: Answer = await self.seam.call(name, effect, trouble)
-        except DeviceUnreachable:
+        except BaseException:  # whoever asked may have given up, too
             self.device.lost_logins += len(self.device.logins) - known
             if late:
                 await self.seam.late(late[0])

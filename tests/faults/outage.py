@@ -75,7 +75,7 @@ def outage(seed: int, after: int | None) -> Outage:
     runs: list[_Run] = []
 
     def make() -> _Run:
-        run = _Run(Plan(seed, "overlay", (), device="netscaler"), lambda line: None)
+        run = _Run(Plan(seed, "overlay", (), device="netscaler"), lambda line: None, record=False)
         run.after = after
         runs.append(run)
         return run

@@ -5,6 +5,8 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
+import pytest
+
 from isthmus.drivers.netscaler.driver import NetScalerDriver
 from isthmus.drivers.netscaler.ledger import ROOM
 from isthmus.model.plan import Change
@@ -215,3 +217,22 @@ async def test_a_vni_is_one_tunnel_and_the_ledger_never_names_two(yard: Yard) ->
         "isthf1v6" in row["string"] for row in yard.device.running.table("policypatset_pattern_binding").values()
     )
     await again.close()
+
+
+async def test_what_came_to_exist_meanwhile_is_looked_at(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What "already exists" is no success: what stands there then is made as it should be, or the change has not been made."""
+    driver = await opened(yard)
+    real = yard.device.perform
+
+    def somebody_first(method: str, asked: Any, body: Any, **more: Any) -> Any:
+        if (method, asked.resource) == ("POST", "vxlan"):
+            monkeypatch.setattr(yard.device, "perform", real)
+            yard.device.write("POST", "vxlan", {"vxlan": {"id": 7001, "port": 9999}})
+        return real(method, asked, body, **more)
+
+    monkeypatch.setattr(yard.device, "perform", somebody_first)
+    wished = dict(driver.adapt(by_identity(things.tunnel())).resources)
+    [result] = await outcomes(driver, [Change("create", name, None, one) for name, one in wished.items()])
+    stands = dict((await driver.observe()).resources) == wished
+    assert stands is (result.result == "done")
+    await driver.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from isthmus.drivers.netscaler.adapt import Spelling, adapt
@@ -123,6 +123,7 @@ def test_a_name_says_what_it_stands_for(installation: str, address: object, port
 
 
 @given(installations, installations, addresses, st.integers(1, 65535))
+@example("a_b", "a", ip_address("203.0.113.10"), 80)
 def test_no_installation_reads_anothers_names(one: str, other: str, address: object, port: int) -> None:
     """Whatever two installations are called, a name of the one is none of the other."""
     if one == other:
