@@ -9,6 +9,7 @@ import pytest
 
 from faults.playing import faults
 
+NETSCALER = ("--device", "netscaler")
 CASES: dict[str, tuple[str, ...]] = {
     "a state kept while a plan was under way": ("86", "direct", "", "9"),
     "a first list of endpoints that shows nothing": ("520", "flannel", "kube.list endpointslices#0:empty", "7"),
@@ -53,6 +54,27 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
     "a delete whose outcome is unknown, and that was not made": ("7", "direct", "device.change#10:unsent", "8"),
     "a second page that is empty": ("20768", "direct", "21:empty", "11"),
+    "a NetScaler that a controller died on before it had saved": (
+        "104",
+        "policy",
+        "kube.event endpointslices#2:merged,226:crash-before,kube.list endpointslices#1:failed",
+        "4",
+        *NETSCALER,
+    ),
+    "a NetScaler that reboots while a VIP's virtual server is made": (
+        "2220",
+        "policy",
+        "143:pause-before,251:reboot,41:crash-after",
+        "11",
+        *NETSCALER,
+    ),
+    "a NetScaler whose ledger is back with an earlier line of ours": (
+        "10348",
+        "flannel",
+        "36:other,116:reboot,169:clock-ahead",
+        "8",
+        *NETSCALER,
+    ),
 }
 """Seed, path, faults, steps, more. What went wrong once, and what must never."""
 
@@ -76,6 +98,25 @@ def test_plans_of_chance_come_right() -> None:
     assert found["played"] == 60
     assert sum(found["struck"].values()) > 150
     assert len(found["struck"]) > 50, "many kinds of failure at many kinds of points"
+
+
+def test_plans_of_chance_come_right_on_a_netscaler() -> None:
+    """Twenty plans with some seventy failures, at the requests to the device among them."""
+    ended = faults("run", "20", "--jobs", "2", "--json", *NETSCALER)
+    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    assert found["wrong"] == []
+    assert found["played"] == 20
+    assert sum(count for kind, count in found["struck"].items() if kind.startswith("nitro.")) > 10
+
+
+def test_a_netscaler_that_does_not_serve_is_left_alone_and_soon_well() -> None:
+    """Ten minutes of 503, with and without a Retry-After: eight attempts at most, and all is well five seconds after."""
+    ended = faults("outage")
+    assert ended.returncode == 0, ended.stdout + ended.stderr[-2000:]
+    for found in json.loads(ended.stdout):
+        assert sum(found["attempts"].values()) <= 8, found
+        assert found["seconds"] <= 5.0, found
+        assert found["wrongs"] == []
 
 
 @pytest.mark.parametrize("name", CASES)

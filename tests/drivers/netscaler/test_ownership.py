@@ -220,7 +220,7 @@ async def test_a_vni_is_one_tunnel_and_the_ledger_never_names_two(yard: Yard) ->
 
 
 async def test_what_came_to_exist_meanwhile_is_looked_at(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What "already exists" is no success: what stands there then is made as it should be, or the change has not been made."""
+    """What exists already is no success: what stands there then is made as it should be, or the change is not made."""
     driver = await opened(yard)
     real = yard.device.perform
 

@@ -41,6 +41,7 @@ class Fence:
         self._timeout = timeout
         self._sleep = sleep
         self._own: Writer | None = None
+        self._mine: set[Writer] = set()  # of all our sessions: a reboot may bring back the line of an earlier one
         self._session: object = None
         self._entering = False
         self._log = get_logger("drivers").bind(device=device)
@@ -72,6 +73,7 @@ class Fence:
         current = next((row for row in rows if text_of(row, "currentconn") == "YES"), None)
         own = Writer(epoch, *(("0", "-") if current is None else (text_of(current, "sid"), _since(current))))
         # Our line goes first and the look that counts comes after it: of two that do so, one sees the other.
+        self._mine.add(own)
         if why := await self._ledger.add([own.line]):
             raise DeviceFenced(f"{self._device}: {why[own.line]}", epoch=epoch)
         while True:
@@ -104,9 +106,12 @@ class Fence:
     def _refuse_newer(self, epoch: int, *, replaced: bool = False) -> None:
         """Raise ``DeviceFenced`` where the ledger names a newer writer; with ``replaced`` also one as new in our place."""
         writers = self._ledger.writers
+        if not writers:
+            return
         own = self._own
         taken = replaced and own is not None and own.epoch == epoch and own not in writers
-        if writers and (writers[0].epoch > epoch or (taken and writers[0].epoch == epoch)):
+        taken = taken and writers[0].epoch == epoch and writers[0] not in self._mine
+        if writers[0].epoch > epoch or taken:
             raise DeviceFenced(
                 f"{self._device}: a controller with epoch {writers[0].epoch} writes here since {writers[0].since}, "
                 f"ours is {epoch}; if none runs any more, unbind its line from the pattern set ({writers[0].line})",
