@@ -68,6 +68,13 @@ CASES: dict[str, tuple[str, ...]] = {
         "11",
         *NETSCALER,
     ),
+    "a NetScaler whose word about its MAC does not read": (
+        "10911",
+        "policy",
+        "21:other,117:pause-sent,172:503",
+        "7",
+        *NETSCALER,
+    ),
     "a NetScaler whose ledger is back with an earlier line of ours": (
         "10348",
         "flannel",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from isthmus.drivers.netscaler.canon import text_of
-from isthmus.drivers.netscaler.nitro import Nitro, NitroError, Row
+from isthmus.drivers.netscaler.nitro import Meaning, Nitro, NitroError, Row
 from isthmus.drivers.netscaler.sight import Places
 from isthmus.model.facts import DeviceFacts, DeviceTraits, Interface
 
@@ -23,7 +23,10 @@ async def told_mac(nitro: Nitro) -> str:
     """
     try:
         rows = await nitro.get("interface", attrs=("id", "mac", "macaddr"))
-    except NitroError:
+    except NitroError as error:
+        # A device that is away, or does not answer in its own words, has not said that it tells none.
+        if error.meaning not in (Meaning.REFUSED, Meaning.MISSING, Meaning.NOT_PERMITTED):
+            raise
         return ""
     return pick_mac(rows)
 
