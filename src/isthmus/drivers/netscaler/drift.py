@@ -44,6 +44,9 @@ class Mark:
     def seen(self, mark: str, counts: Mapping[str, int]) -> None:
         """Take what a look at everything has found for known; ``counts`` are the numbers of objects."""
         self._counts = {kind: counts[kind] for kind in COUNTED if kind in counts}
+        if mark != self._known:
+            # Somebody has changed something a moment ago, and may have gone on within that second.
+            self._changed, self._doubt = self._clock(), True
         self._known = mark
         self._looked = self._clock()
         if self._looked - self._changed > _DOUBT:

@@ -22,7 +22,7 @@ from isthmus.drivers.netscaler.monitors import remove_monitors
 from isthmus.drivers.netscaler.names import Names
 from isthmus.drivers.netscaler.nitro.client import Nitro
 from isthmus.drivers.netscaler.nitro.credentials import Credentials
-from isthmus.drivers.netscaler.nitro.facts import features_in, missing_features
+from isthmus.drivers.netscaler.nitro.facts import missing_features
 from isthmus.drivers.netscaler.observe import Known, look
 from isthmus.drivers.netscaler.shapes import Impossible, objects_of
 from isthmus.drivers.netscaler.sight import Sight
@@ -71,7 +71,6 @@ class NetScalerDriver:
         self._facts = DeviceFacts()
         self._foreign: Mapping[str, str] = {}
         self._busy = asyncio.Lock()
-        self._features: frozenset[str] = frozenset()
         self._open = False
         self._looked = self._inherited = False
         self._check = _check(options)
@@ -99,15 +98,15 @@ class NetScalerDriver:
             if await self._mark.unsaved():
                 self.nitro.changed()
             self._inherited = True
-        elif not self._balances:
-            # Somebody may have switched it on since we logged in.
-            rows = await self.nitro.get("nsfeature")
-            self._features = features_in(rows[0]) if rows else frozenset()
 
     @property
     def _balances(self) -> bool:
-        on = self._features or self.nitro.features
-        return not on or self._options.enable_features or not missing_features(_FEATURES, on)
+        return self._options.enable_features or not self._off
+
+    @property
+    def _off(self) -> tuple[str, ...]:
+        """What of our features is off, as far as the device tells its features at all."""
+        return missing_features(_FEATURES, self.nitro.features) if self.nitro.features else ()
 
     async def vacate(self) -> None:
         """Remove monitors and the ledger, if nothing of ours is left on the device."""
@@ -137,7 +136,9 @@ class NetScalerDriver:
         return Observation(sight.resources, sight.told_foreign(), self._facts, sight.identities)
 
     async def _look(self, identities: Collection[str] | None) -> Sight:
-        mark = await self._mark.read() if identities is None else ""
+        mark = ""
+        if identities is None:
+            mark, _ = await asyncio.gather(self._mark.read(), self.nitro.look_at_features())
         sight = await look(self.nitro, self._names, self._ledger, self._known, self._tunnel_mac, identities)
         self._store.take(sight)
         if identities is None:
@@ -219,9 +220,9 @@ class NetScalerDriver:
                 if not moved and not (self._looked and self._mark.doubtful):
                     pause = self._interval
                     continue
-                held, foreign, facts = dict(self._store.held), self._foreign, self._facts
+                held, known = dict(self._store.held), (self._foreign, self._facts, self._off)
                 await self._look(None)
-                if (held, foreign, facts) != (self._store.held, self._foreign, self._facts):
+                if held != self._store.held or known != (self._foreign, self._facts, self._off):
                     return
             # Somebody works on what is none of our business: looking at everything each time would be a burden.
             pause = min(pause * 2, 60.0) if moved else self._interval

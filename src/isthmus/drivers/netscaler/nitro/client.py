@@ -17,7 +17,7 @@ from isthmus.drivers.netscaler.nitro.bodies import rows_of
 from isthmus.drivers.netscaler.nitro.credentials import Credentials
 from isthmus.drivers.netscaler.nitro.errors import Meaning
 from isthmus.drivers.netscaler.nitro.exchange import Entered, Exchange
-from isthmus.drivers.netscaler.nitro.facts import Release, missing_features
+from isthmus.drivers.netscaler.nitro.facts import Release, features_in, missing_features
 from isthmus.drivers.netscaler.nitro.node import Node, Tools
 from isthmus.drivers.netscaler.nitro.pair import Pair
 from isthmus.drivers.netscaler.nitro.queries import fits, path
@@ -138,6 +138,11 @@ class Nitro:
     def save_trouble(self) -> str:
         """Return why the configuration cannot be saved; empty while all is well."""
         return self._saver.trouble
+
+    async def look_at_features(self) -> None:
+        """Read again which features are on, since anybody may switch them; an answer without them changes nothing."""
+        if rows := await self.get("nsfeature"):
+            self._pair.features = features_in(rows[0])
 
     async def need(self, *features: str) -> None:
         """See to it that ``features`` (LB, IPv6PT) are on: switch them on if the user lets us.
