@@ -287,10 +287,13 @@ class NetScaler:
     # --- sessions -----------------------------------------------------------------------------------------------
 
     def logged_in(self, node: Appliance, sid: int, process: Process) -> None:
-        """Note whose session it is; nobody needs two of one node, but for those whose answer was lost."""
+        """Note whose session it is: a client has one on a node, and two clients overlap while a process changes its turn.
+
+        Those whose login got no answer are nobody's, and end by themselves.
+        """
         self.logins[node.address, sid] = process
         own = self.sessions_of(process, node)
-        if own > 1 + self.lost_logins:
+        if own > 2 + self.lost_logins:
             self.judge.wrong(f"{process.name} has {own} sessions on {node.address}")
 
     def sessions_of(self, process: Process, node: Appliance) -> int:
