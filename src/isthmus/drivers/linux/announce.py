@@ -19,10 +19,12 @@ from isthmus.drivers.linux.rtnetlink import mac_bytes
 from isthmus.model.resources import IPAddress
 from isthmus.telemetry import get_logger
 
-__all__ = ["Announcer", "advertisement", "checksum", "gratuitous"]
+__all__ = ["BROADCAST", "Announcer", "advertisement", "checksum", "gratuitous"]
 
 _log = get_logger("linux")
 _TIMES, _INTERVAL = 3, 1.0
+BROADCAST = "ff:ff:ff:ff:ff:ff"
+"""Everybody on a link."""
 _BROADCAST = b"\xff" * 6
 _ALL_NODES = IPv6Address("ff02::1")
 _ALL_NODES_MAC = bytes.fromhex("333300000001")
@@ -65,8 +67,11 @@ class Announcer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._told: dict[IPAddress, object] = {}
 
-    def announce(self, addresses: Sequence[IPAddress], link: LinkRow) -> None:
-        """Announce ``addresses`` on ``link``; returns at once. A link without a MAC (``lo``) has nobody to tell."""
+    def announce(self, addresses: Sequence[IPAddress], link: LinkRow, to: Sequence[bytes] = ()) -> None:
+        """Announce ``addresses`` on ``link``; returns at once. A link without a MAC (``lo``) has nobody to tell.
+
+        ``to`` are the MACs to tell, each by a frame of its own; everybody by default.
+        """
         if not link.mac or link.name == "lo":
             return
         mac, this = mac_bytes(link.mac), object()
@@ -77,6 +82,8 @@ class Announcer:
                 frames += [(address, frame) for frame in gratuitous(address, mac)]
             else:
                 frames.append((address, advertisement(address, mac)))
+        if to:
+            frames = [(address, one + frame[6:]) for address, frame in frames for one in to]
         task = asyncio.create_task(self._send(link.name, frames, this), name=f"announce on {link.name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

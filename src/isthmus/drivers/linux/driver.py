@@ -18,10 +18,12 @@ import msgspec
 from isthmus.drivers.base import Adapted, Observation, Outcome, ProbeResult, ProbeTarget
 from isthmus.drivers.linux import host, spelling
 from isthmus.drivers.linux.addresses import apply_addresses, keeps_marks
+from isthmus.drivers.linux.announce import Announcer
 from isthmus.drivers.linux.answers import outcome, unknown
 from isthmus.drivers.linux.conntrack import Conntrack
 from isthmus.drivers.linux.entries import apply_entries
 from isthmus.drivers.linux.expected import Expected
+from isthmus.drivers.linux.greeting import greet, greetable
 from isthmus.drivers.linux.hops import ProbeTiming
 from isthmus.drivers.linux.kernel import Kernel
 from isthmus.drivers.linux.members import MemberWatch
@@ -92,10 +94,12 @@ class _Open:
         self.table = Table(owner, nft, lambda: self.monitor.table_untouched())
         self.monitor = Monitor(owner, expected, route_port=self.kernel.portid, table_port=self.table.portid)
         self.members = MemberWatch(timing, self.table, self.conntrack, expected)
+        self.greeter = Announcer()
 
     async def close(self) -> None:
         await self.members.close()
         await self.vips.close()
+        await self.greeter.close()
         self.monitor.close()
         self.table.close()
         self.conntrack.close()
@@ -204,6 +208,7 @@ class LinuxDriver:
         async with self._busy:
             await opened.table.ensure()
             lost = ""
+            done: list[Outcome] = []
             for (group, _), run in groupby(changes, key=lambda c: (_GROUPS[type(c.resource)], c.after is None)):
                 part = list(run)
                 if lost:
@@ -219,6 +224,9 @@ class LinuxDriver:
                 for one in outcomes:
                     self._expected.done(one)
                     yield one
+                done += outcomes
+            if names := greetable(done):
+                greet(opened.greeter, names, await opened.kernel.links(), self._expected)
 
     async def drift(self) -> None:
         """Return when something of ours, at a place we want, or of the interfaces moved by somebody else's hand."""
