@@ -236,3 +236,19 @@ async def test_what_came_to_exist_meanwhile_is_looked_at(yard: Yard, monkeypatch
     stands = dict((await driver.observe()).resources) == wished
     assert stands is (result.result == "done")
     await driver.close()
+
+
+async def test_a_route_through_a_subnet_that_a_person_put_into_ours_is_theirs(yard: Yard) -> None:
+    """Their address with a longer prefix is how the gateway is reached: no look takes the route for ours."""
+    driver = await opened(yard)
+    wanted = by_identity(*things.overlay())
+    await settle(driver, wanted)
+    hand = AdcHand(yard.device)
+    hand.add("nsip", ipaddress="198.18.0.129", netmask="255.255.255.128", type="SNIP")
+    hand.add("route", network="10.77.0.0", netmask="255.255.0.0", gateway="198.18.0.200")
+    observed = await driver.observe()
+    assert "198.18.0.200" in observed.foreign["route 10.77.0.0/16"]
+    assert set(observed.resources) == set(driver.adapt(wanted).resources), "what is ours stays ours"
+    await settle(driver, {})
+    assert [row["gateway"] for row in yard.rows("route") if row["network"] == "10.77.0.0"] == ["198.18.0.200"]
+    await driver.close()

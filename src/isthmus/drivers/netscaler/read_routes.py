@@ -1,7 +1,8 @@
 """Bridge entries, neighbors, routes, policy routes and net profiles as they stand.
 
-What lies on a VXLAN of ours is ours, whoever put it there, and so is every route through a subnet of ours on one. Other
-routes are ours by their line in the ledger alone.
+What lies on a VXLAN of ours is ours, whoever put it there, and so is every route through a subnet of ours on one; but where
+somebody has put a smaller subnet into ours, routes through that are theirs. Other routes are ours by their line in the ledger
+alone.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from isthmus.model.resources import (
     PolicyRoute,
     Route,
     SourceProfile,
+    overlap,
 )
 
 __all__ = ["read_fdb", "read_neighbors", "read_policy_routes", "read_profiles", "read_routes"]
@@ -86,6 +88,7 @@ def _prefix(obj: Obj) -> IPNetwork:
 def read_routes(sight: Sight, intents: Intents, places: Places, rows: Mapping[str, Sequence[Row]]) -> None:
     """Note the routes, one at a prefix; several of ours at one are spelled with a link that nobody wishes for."""
     standing: dict[str, list[tuple[Route, Obj]]] = {}
+    theirs = _subnets_in_ours(intents, places)
     for kind in ("route", "route6"):
         for obj, row in objects(kind, rows[kind]):
             try:
@@ -94,7 +97,7 @@ def read_routes(sight: Sight, intents: Intents, places: Places, rows: Mapping[st
                 continue
             of = text_of(row, "routetype").upper()
             link = _link_of(intents, places, gateway)
-            contained = intents.link_of(gateway) is not None
+            contained = intents.link_of(gateway) is not None and not any(gateway in network for network in theirs)
             if of in ("", "STATIC") and (contained or (prefix, gateway) in intents.routes):
                 route = Route(prefix, gateway, link)
                 standing.setdefault(route.identity, []).append((route, obj))
@@ -107,6 +110,21 @@ def read_routes(sight: Sight, intents: Intents, places: Places, rows: Mapping[st
             sight.add(route)
         else:
             sight.add(Route(route.prefix, route.via, ""), tuple(obj for _, obj in found))
+
+
+def _subnets_in_ours(intents: Intents, places: Places) -> list[IPNetwork]:
+    """Return the subnets of others that lie within one of ours: there is hardly ever one."""
+    ours = [own.network for own, _ in intents.sources.values()]
+    return [
+        place.own.network
+        for place in places.all
+        if not place.ours
+        and any(
+            overlap(place.own.network, network)
+            and network.prefixlen < place.own.network.prefixlen < network.max_prefixlen
+            for network in ours
+        )
+    ]
 
 
 def _link_of(intents: Intents, places: Places, gateway: IPAddress) -> str:
