@@ -1,4 +1,4 @@
-"""What all tests share: the real API server, and how Hypothesis is set up.
+"""What all tests share: the real API server, how Hypothesis is set up, and that no test speaks for another's log.
 
 The server runs once for each process that runs tests, started by the first test that asks for it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from realapi import RealApi, require
@@ -27,3 +28,11 @@ def real_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealApi]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """Undo what a command that ran in this process has set up for its log, or the tests after it hear warnings alone."""
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
