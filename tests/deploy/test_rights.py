@@ -14,7 +14,7 @@ from copy import deepcopy
 import pytest
 
 from app.home.conftest import brisk
-from app.home.rig import node, service, until
+from app.home.rig import node, put_flannel, service, until
 from app.home.test_controller_processes import slice_of_the_api
 from deploy.installed import Installed
 from deploy.rights import Right, rights, uncovered
@@ -71,18 +71,7 @@ class Forgetful:
 def write_everything(installed: Installed) -> None:
     """Write a configuration that uses both paths that need rights: a flannel link and an overlay link, a pool, Services."""
     home = installed.place
-    for number in (1, 2):
-        made = node(number)
-        made["metadata"]["annotations"] = {
-            "flannel.alpha.coreos.com/backend-type": "vxlan",
-            "flannel.alpha.coreos.com/backend-data": f'{{"VNI":1,"VtepMAC":"02:00:00:00:00:{number:02x}"}}',
-            "flannel.alpha.coreos.com/public-ip": f"192.0.2.{100 + number}",
-        }
-        home.api.put(made)
-    home.api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-flannel"}})
-    net = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
-    config = {"metadata": {"name": "kube-flannel-cfg", "namespace": "kube-flannel"}, "data": {"net-conf.json": net}}
-    home.api.put({"apiVersion": "v1", "kind": "ConfigMap", **config})
+    put_flannel(home.api)
     home.api.put(slice_of_the_api())
     home.api.put(service("web", allocateLoadBalancerNodePorts=False))
     home.put("KubeCluster", "prod", {"inCluster": True})

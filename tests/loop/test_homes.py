@@ -22,36 +22,13 @@ from isthmus.loop.homes import HomeSession
 from isthmus.model.facts import NodeFacts
 from isthmus.model.plan import Scope
 from isthmus.model.published import Container, DaemonSet, Published
+from kube.calico import block_definition
 
 CALICO = Published(
     daemon_sets=(
         DaemonSet("kube-system", "calico-node", (Container("install-cni", init=True), Container("calico-node"))),
     )
 )
-
-
-def definition() -> dict[str, Any]:
-    """Return Calico's definition of its blocks."""
-    schema = {
-        "type": "object",
-        "properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-    }
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": "ipamblocks.crd.projectcalico.org"},
-        "spec": {
-            "group": "crd.projectcalico.org",
-            "scope": "Cluster",
-            "names": {
-                "plural": "ipamblocks",
-                "singular": "ipamblock",
-                "kind": "IPAMBlock",
-                "listKind": "IPAMBlockList",
-            },
-            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
-        },
-    }
 
 
 def block(name: str, cidr: str, node: str) -> dict[str, Any]:
@@ -115,7 +92,7 @@ async def test_a_kind_that_nobody_defined_is_no_loss_and_may_come_later(story: S
     async with story.running():
         await story.until(lambda: not story.doubt)
         assert story.pods("n1") == []
-        story.api.put(definition())
+        story.api.put(block_definition())
         story.api.put(block("a", "10.42.0.0/26", "n1"))
         await story.until(lambda: story.pods("n1") == ["10.42.0.0/26"])
         story.api.put(block("a", "10.42.0.0/26", "n2"))
@@ -127,7 +104,7 @@ async def test_a_kind_that_nobody_defined_is_no_loss_and_may_come_later(story: S
 
 async def test_what_we_may_not_read_is_said_and_read_once_it_is_granted(story: Story) -> None:
     """The cluster's pods stay unknown, with the missing rule, until somebody grants it."""
-    story.api.put(definition())
+    story.api.put(block_definition())
     story.api.put(block("a", "10.42.0.0/26", "n1"))
     allowed = story.api.access.check
 
@@ -145,7 +122,7 @@ async def test_what_we_may_not_read_is_said_and_read_once_it_is_granted(story: S
 
 async def test_an_empty_first_list_where_routes_stand_is_looked_at_again(story: Story) -> None:
     """What an earlier life put on the device came from some block; it does not go on the word of one moment."""
-    story.api.put(definition())
+    story.api.put(block_definition())
     story.stands = True
     async with story.running():
         await story.until(lambda: "ipamblocks" in story.session.informers)
@@ -159,7 +136,7 @@ async def test_an_empty_first_list_where_routes_stand_is_looked_at_again(story: 
 
 async def test_a_session_anew_forgets_what_went_in_between(story: Story) -> None:
     """After the cluster was left and met again, blocks that are gone by then are gone."""
-    story.api.put(definition())
+    story.api.put(block_definition())
     for name, cidr in (("a", "10.42.0.0/26"), ("b", "10.42.0.64/26")):
         story.api.put(block(name, cidr, "n1"))
     async with story.running():

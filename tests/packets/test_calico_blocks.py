@@ -16,36 +16,13 @@ import pytest_asyncio
 from isthmus.lab.net.clients import fetch
 from isthmus.lab.net.pods import HTTP_PORT, PodServers
 from isthmus.lab.net.topology import Cidr, NodePlan
+from kube.calico import block_definition
 from packets.joining import Rig, joined_lab, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GROUP = "/apis/crd.projectcalico.org/v1/ipamblocks"
 _SIZES = {4: 26, 6: 122}
-
-
-def definition() -> dict[str, Any]:
-    """Return Calico's definition of its blocks."""
-    schema = {
-        "type": "object",
-        "properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-    }
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": "ipamblocks.crd.projectcalico.org"},
-        "spec": {
-            "group": "crd.projectcalico.org",
-            "scope": "Cluster",
-            "names": {
-                "plural": "ipamblocks",
-                "singular": "ipamblock",
-                "kind": "IPAMBlock",
-                "listKind": "IPAMBlockList",
-            },
-            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
-        },
-    }
 
 
 def daemon_set() -> dict[str, Any]:
@@ -97,7 +74,7 @@ async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     path, _, device = request.param.partition("-")
     async with joined_lab(path, device=device, join=False, nodes=2, pod_cidrs_per_node=2) as rig:
         client = rig.lab.client
-        await client.ensure("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition())
+        await client.ensure("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", block_definition())
         await client.ensure("/apis/apps/v1/namespaces/kube-system/daemonsets", daemon_set())
         for plan in rig.lab.network.nodes.values():
             for cidr in blocks_of(plan):

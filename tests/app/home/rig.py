@@ -57,6 +57,22 @@ def node(number: int, **metadata: Any) -> Json:
     }
 
 
+def put_flannel(api: Any) -> None:
+    """Make it a cluster of two nodes that runs flannel with VXLAN, and publishes its whole network."""
+    for number in (1, 2):
+        made = node(number)
+        made["metadata"]["annotations"] = {
+            "flannel.alpha.coreos.com/backend-type": "vxlan",
+            "flannel.alpha.coreos.com/backend-data": f'{{"VNI":1,"VtepMAC":"02:00:00:00:00:{number:02x}"}}',
+            "flannel.alpha.coreos.com/public-ip": f"192.0.2.{100 + number}",
+        }
+        api.put(made)
+    api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-flannel"}})
+    net = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
+    config = {"metadata": {"name": "kube-flannel-cfg", "namespace": "kube-flannel"}, "data": {"net-conf.json": net}}
+    api.put({"apiVersion": "v1", "kind": "ConfigMap", **config})
+
+
 def service(name: str, **spec: Any) -> Json:
     """Return a Service of type LoadBalancer of our class."""
     wanted = {"type": "LoadBalancer", "loadBalancerClass": CLASS, "ports": [{"port": 80}], **spec}

@@ -15,7 +15,7 @@ from isthmus.kube.publishing import HOMES, SOURCES
 from isthmus.lab.kube import status
 from isthmus.loop.duties import standin
 
-from .rig import Place, node, place, service, until
+from .rig import Place, place, put_flannel, service, until
 from .test_shared_devices import sharing
 
 HOME = ("base/home", "components/share-devices")
@@ -66,18 +66,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def write_everything(home: Place, joined: Place) -> None:
     """Write a configuration that uses every feature: an overlay link and a flannel link, a pool, a Service."""
-    for number in (1, 2):
-        made = node(number)
-        made["metadata"]["annotations"] = {
-            "flannel.alpha.coreos.com/backend-type": "vxlan",
-            "flannel.alpha.coreos.com/backend-data": f'{{"VNI":1,"VtepMAC":"02:00:00:00:00:{number:02x}"}}',
-            "flannel.alpha.coreos.com/public-ip": f"192.0.2.{100 + number}",
-        }
-        joined.api.put(made)
-    joined.api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-flannel"}})
-    net = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
-    config = {"metadata": {"name": "kube-flannel-cfg", "namespace": "kube-flannel"}, "data": {"net-conf.json": net}}
-    joined.api.put({"apiVersion": "v1", "kind": "ConfigMap", **config})
+    put_flannel(joined.api)
     joined.api.put(service("web"))
     home.put("KubeCluster", "prod", {"kubeconfig": {"path": str(joined.endpoint.kubeconfig_path)}})
     for name in ("gw1", "gw2"):

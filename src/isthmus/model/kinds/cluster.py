@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from isthmus.model.kinds.addresses import Network
 from isthmus.model.kinds.kind import Column, Kind, Part, Status, YesNo, rule
 from isthmus.model.kinds.names import AbsolutePath, Name, Namespace, QualifiedName
+from isthmus.model.kinds.pem import PemCertificate
 from isthmus.model.kinds.urls import url_parts
 from isthmus.model.kinds.wrong import Wrong
 
@@ -60,7 +61,7 @@ class Server(Part):
 
     url: str = Field(description="URL of the API server, https (http is for a local proxy on loopback only).")
     ca_file: AbsolutePath | None = Field(default=None, description="PEM file with the CA that signs the server.")
-    ca: str | None = Field(default=None, description="The same CA, as PEM text.")
+    ca: PemCertificate | None = Field(default=None, description="The same CA, as PEM text.")
     token_file: AbsolutePath | None = Field(default=None, description="File with a bearer token.")
     client_certificate_file: AbsolutePath | None = Field(default=None, description="PEM file with a certificate.")
     client_key_file: AbsolutePath | None = Field(default=None, description="PEM file with that certificate's key.")
@@ -82,16 +83,6 @@ class Server(Part):
     def _proxy(cls, value: str | None) -> str | None:
         if value is not None:
             url_parts(value, schemes=("http", "https"))
-        return value
-
-    @field_validator("ca")
-    @classmethod
-    def _pem(cls, value: str | None) -> str | None:
-        if value is not None:
-            if "PRIVATE KEY-----" in value:
-                raise Wrong("holds a private key", "write the CA's certificate only, and consider that key lost")
-            if "-----BEGIN CERTIFICATE-----" not in value:
-                raise Wrong("is not a PEM certificate", "it begins with -----BEGIN CERTIFICATE-----")
         return value
 
     @model_validator(mode="after")

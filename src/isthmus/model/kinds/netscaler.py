@@ -15,6 +15,7 @@ from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, field_va
 from isthmus.model.kinds.duration import Duration, format_duration
 from isthmus.model.kinds.kind import Part, Whole, YesNo, rule
 from isthmus.model.kinds.names import AbsolutePath, Installation, Name, Namespace
+from isthmus.model.kinds.pem import PemCertificate
 from isthmus.model.kinds.urls import url_parts
 from isthmus.model.kinds.wrong import Wrong
 
@@ -165,7 +166,7 @@ class NetScalerOptions(Part):
     )
     credentials: Credentials = Field(description="Who we are on the device.")
     ca_file: AbsolutePath | None = Field(default=None, description="PEM file with the CA that signs the device.")
-    ca: str | None = Field(default=None, description="The same CA, as PEM text.")
+    ca: PemCertificate | None = Field(default=None, description="The same CA, as PEM text.")
     certificate_sha256: Fingerprint | None = Field(
         default=None,
         alias="certificateSha256",
@@ -192,16 +193,6 @@ class NetScalerOptions(Part):
     )
     timeout: Duration = Field(default=10.0, description="A request without an answer for so long has failed.")
     concurrency: Whole = Field(default=4, ge=1, le=8, description="So many requests at once, at most.")
-
-    @field_validator("ca")
-    @classmethod
-    def _pem(cls, value: str | None) -> str | None:
-        if value is not None:
-            if "PRIVATE KEY-----" in value:
-                raise Wrong("holds a private key", "write the CA's certificate only, and consider that key lost")
-            if "-----BEGIN CERTIFICATE-----" not in value:
-                raise Wrong("is not a PEM certificate", "it begins with -----BEGIN CERTIFICATE-----")
-        return value
 
     @field_validator("urls")
     @classmethod
