@@ -182,8 +182,12 @@ def test_one_address_twice_is_the_older_nodes(order: list[str]) -> None:
     overlay.addresses.learn("x", None)
     created = {"a": "2024-02-01T00:00:00Z", "b": "2024-01-01T00:00:00Z", "c": "2024-03-01T00:00:00Z"}
     nodes = {name: node(name, uid=name, created=created[name], annotations=first.annotations) for name in created}
-    for name in order:
-        overlay.addresses.learn(name, nodes[name])
+    told: set[str] = set()
+    for number, name in enumerate(order):
+        rivals = overlay.addresses.learn(name, nodes[name])
+        assert rivals == set(order[:number]), "whoever has the same place must be looked at, too"
+        told |= rivals
+    assert told == set(order[:2])
     found = {name: overlay.ask(nodes[name]) for name in order}
     assert all(isinstance(one, Attachment) for one in found.values())
     kept = [n for n, one in found.items() if isinstance(one, Attachment) and one.render() == first.annotations[KEY]]

@@ -82,6 +82,14 @@ CASES: dict[str, tuple[str, ...]] = {
         "8",
         *NETSCALER,
     ),
+    "a stopped leader that gives a node another node's place on the overlay": (
+        "60200",
+        "overlay",
+        "kube.patch#1:pause-sent",
+        "12",
+        "--rivals",
+        *NETSCALER,
+    ),
 }
 """Seed, path, faults, steps, more. What went wrong once, and what must never."""
 

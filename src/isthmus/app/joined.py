@@ -244,13 +244,12 @@ class JoinedCluster:
             case "nodes":
                 names = [key[1] for key in heard.keys]
                 nodes = self._world.view(self.name).nodes
-                for name in names:
-                    self.attach.learn(name, nodes.get(name))
+                rivals = {rival for name in names for rival in self.attach.learn(name, nodes.get(name))}
                 freed = any(name not in nodes for name in names)
                 if len(nodes) != self._node_count:
                     self._node_count = len(nodes)
                     self._network.stir()
-                self.worker.look("attach", [*names, *(self.attach.left_out() if freed else ())])
+                self.worker.look("attach", [*names, *sorted(rivals), *(self.attach.left_out() if freed else ())])
                 self._look_at_links(standins=any(self._stands_in(name) for name in names))
             case "services":
                 self._look_at_services(["/".join(key) for key in heard.keys])

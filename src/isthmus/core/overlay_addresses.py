@@ -82,8 +82,11 @@ class OverlayAddresses:
         """Say whether some node has ``address`` or was proposed it."""
         return address in self._claims
 
-    def learn(self, node: str, facts: NodeFacts | None) -> None:
-        """Take what a node's annotation says it has (none: the node is gone and its address free again)."""
+    def learn(self, node: str, facts: NodeFacts | None) -> set[str]:
+        """Take what a node's annotation says it has (none: the node is gone and its address free again).
+
+        Return the other nodes that have, or were proposed, some of it: one of them must give way.
+        """
         attached = self._read(facts)
         if facts is None or attached is not None:
             for value in self._proposed.pop(node, {}).values():
@@ -92,12 +95,15 @@ class OverlayAddresses:
         for value in held.values if held is not None else ():
             self._unclaim(value, node)
         if facts is None or attached is None:
-            return
+            return set()
+        rivals: set[str] = set()
         values = (*(address.ip for address in attached.addresses), attached.mac)
         self._held[node] = _Held(facts.created, values)
         for value in values:
             others = tuple(name for name in self._claims.get(value, ()) if name != node)
             self._claims[value] = (*others, node)
+            rivals.update(others)
+        return rivals
 
     def attachment(self, ground: Ground, node: NodeFacts, grounds: Iterable[Ground]) -> Attachment | str:
         """Return the node's attachment as it should be, or the sentence that says why there is none.

@@ -26,12 +26,12 @@ class Attach:
         self._log = get_logger("loop").bind(cluster=context.cluster)
         self.waiting: dict[tuple[str, str], str] = {}
 
-    def learn(self, name: str, facts: NodeFacts | None) -> None:
-        """Take what one Node says now, for every overlay link."""
-        for addresses in self._links.values():
-            addresses.learn(name, facts)
+    def learn(self, name: str, facts: NodeFacts | None) -> set[str]:
+        """Take what one Node says now, for every overlay link; return other nodes to look at, which have the same places."""
+        rivals = {rival for addresses in self._links.values() for rival in addresses.learn(name, facts)}
         if facts is None:
             self.waiting = {key: why for key, why in self.waiting.items() if key[1] != name}
+        return rivals
 
     def left_out(self) -> list[str]:
         """Return the nodes that wait for a place, to be looked at again when one may have become free."""
