@@ -5,7 +5,7 @@ from __future__ import annotations
 from isthmus.app.doctor.clusters import ask_cluster
 from isthmus.lab.kube import KubeApi
 from isthmus.model.kinds import KubeCluster, parse
-from loop.test_homes import definition
+from kube.calico import block_definition
 
 
 async def test_rights_on_blocks_are_asked_for_where_there_are_any() -> None:
@@ -25,5 +25,5 @@ async def test_rights_on_blocks_are_asked_for_where_there_are_any() -> None:
         kind = parse(written).object
         assert isinstance(kind, KubeCluster)
         assert (await ask_cluster(kind, ())).forbidden == ("list daemonsets",)
-        api.put(definition())
+        api.put(block_definition())
         assert (await ask_cluster(kind, ())).forbidden == ("list daemonsets", "list ipamblocks", "watch ipamblocks")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from loop.test_homes import block, definition
+from kube.calico import block_definition
+from loop.test_homes import block
 
 from .rig import Place, holds, until
 
@@ -26,7 +27,7 @@ BLOCKS = [f"10.42.{number}.0/26" for number in (1, 2, 3)]
 
 def with_calico(home: Place) -> None:
     """Have the cluster run Calico, with a block for each of its nodes."""
-    home.api.put(definition())
+    home.api.put(block_definition())
     home.api.put(CALICO)
     for number, cidr in enumerate(BLOCKS, 1):
         home.api.put(block(f"b{number}", cidr, f"n{number}"))
