@@ -168,7 +168,7 @@ def _bgp(ground: Ground) -> str | None:
 def _out_of_reach(ground: Ground) -> str | None:
     """Say why the device could not have flannel's nodes as neighbors, or none: it can, or needs not."""
     versions = {prefix.version for node in _ready(ground) for prefix in node.pod_cidrs}
-    if any(flannel.has_no_second(ground, version) for version in versions) and len(versions) > 1:
+    if len(versions) > 1 and not ground.traits.shares_vni:
         return f"{ground.device_name} has one tunnel per VNI, and flannel needs one for IPv4 and one for IPv6"
     if ground.traits.onlink or flannel.networks(ground):
         return None

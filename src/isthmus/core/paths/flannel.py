@@ -87,7 +87,7 @@ def own_node(ground: Ground) -> NodeFacts | None:
 def tunnel(ground: Ground, version: int) -> Tunnel | None:
     """Return the device's flannel tunnel of that IP version; none when the device has no address for it, or no second one."""
     end = ground.tunnel_end(version)
-    if end is None or has_no_second(ground, version):
+    if end is None or _has_no_second(ground, version):
         return None
     local, interface = end
     flannel = ground.link.spec.flannel
@@ -102,9 +102,12 @@ def tunnel(ground: Ground, version: int) -> Tunnel | None:
     )
 
 
-def has_no_second(ground: Ground, version: int) -> bool:
+def _has_no_second(ground: Ground, version: int) -> bool:
     """Say whether the device has but one tunnel for flannel's VNI, and the other IP version (IPv4 goes first) has it."""
-    return version == 6 and not ground.traits.shares_vni and ground.tunnel_end(4) is not None
+    if version == 4 or ground.traits.shares_vni or ground.tunnel_end(4) is None:
+        return False
+    own = own_node(ground)
+    return own is not None and any(prefix.version == 4 for prefix in own.pod_cidrs)
 
 
 def node_annotations(ground: Ground, own: NodeFacts) -> dict[str, str]:
@@ -165,7 +168,7 @@ def for_link(ground: Ground, desired: Desired) -> None:
         desired.refuse("NoPodCIDR", f"Node {own.name}, which stands for the device, has no pod CIDR yet")
     for prefix in own.pod_cidrs:
         end = tunnel(ground, prefix.version)
-        if has_no_second(ground, prefix.version):
+        if _has_no_second(ground, prefix.version):
             desired.refuse(
                 "OneTunnelPerVni",
                 f"{ground.device_name} has one tunnel per VNI, and flannel uses {ground.link.spec.flannel.vni} for IPv4 and "
@@ -268,7 +271,7 @@ def next_hop(ground: Ground, node: NodeFacts, version: int) -> IPAddress | None:
 
 
 def _own_end(ground: Ground, version: int) -> IPInterface | None:
-    own = own_node(ground) if not has_no_second(ground, version) else None
+    own = own_node(ground) if not _has_no_second(ground, version) else None
     prefix = next((one for one in own.pod_cidrs if one.version == version), None) if own is not None else None
     return own_address(ground, prefix) if prefix is not None else None
 
